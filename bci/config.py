@@ -1,0 +1,178 @@
+"""The same session as a TOML file, read into frozen dataclasses.
+
+.. code-block:: toml
+
+    seed = 1
+    record = "run.xdf"
+
+    [device]
+    name = "participant"
+    strength = 1.0
+
+    [paradigm]
+    name = "motor-imagery"
+    n_trials = 10
+
+    [decoder]
+    name = "csp-lda"
+
+    [[effectors]]
+    name = "log"
+
+    [drive]
+    duration_s = 60
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from bci.errors import ConfigError
+from bci.registry import create
+from bci.settings import check_settings, fits
+from bci.stream import unknown
+from bci.trial import Locked, Slide
+
+if TYPE_CHECKING:
+    from bci.runtime.session import Session
+
+_KINDS: Mapping[str, tuple[Any, str]] = MappingProxyType(
+    {
+        "effectors": (list, "a list of tables, each begun by [[effectors]]"),
+        "drive": (dict, "a table, begun by [drive]"),
+        "gate": (dict, "a table, begun by [gate]"),
+        "record": (str, "the name of a file"),
+        "seed": (int, "a whole number"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A plugin by name, with its settings."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def create(self, group: str) -> Any:
+        """Make it; `PluginError` or `ConfigError` if that fails."""
+        settings = dict(self.settings)
+        if isinstance(settings.get("window"), Mapping):
+            settings["window"] = _window(settings["window"])
+        return create(group, self.name, **settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """How long to drive (s of signal), with cues or without."""
+
+    duration_s: float = 60.0
+    cues: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.duration_s > 0:
+            raise ConfigError(f"a drive lasts longer than 0 s, got {self.duration_s:g} s; correct duration_s")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """Everything that a session needs, as plain values."""
+
+    device: Plugin = Plugin("participant")  # frozen
+    paradigm: Plugin = Plugin("motor-imagery")  # frozen
+    decoder: Plugin = Plugin("csp-lda")  # frozen
+    effectors: tuple[Plugin, ...] = ()
+    gate: Mapping[str, Any] = field(default_factory=dict)
+    drive: Drive = Drive()  # frozen
+    record: str | None = None
+    seed: int = 0
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> SessionConfig:
+        """Read a TOML file.
+
+        Raises
+        ------
+        ConfigError
+            If the file is missing, is not TOML, or has keys that mean nothing.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+            raise ConfigError(f"expected a TOML file at {path}, could not read it: {why}; check the path") from error
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}; correct that line") from error
+        try:
+            return cls.from_mapping(table)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_mapping(cls, table: Mapping[str, Any]) -> SessionConfig:
+        """Read plain values; unknown keys are errors that name the nearest known one."""
+        _known("key", table, [f.name for f in fields(cls)])
+        for key, kind in _KINDS.items():
+            if key in table and not fits(table[key], kind[0]):
+                raise ConfigError(f"{key} must be {kind[1]}, got {table[key]!r}; correct the file")
+        values: dict[str, Any] = {k: table[k] for k in ("gate", "record", "seed") if k in table}
+        for key in ("device", "paradigm", "decoder"):
+            if key in table:
+                values[key] = _plugin(key, table[key])
+        values["effectors"] = tuple(_plugin("effectors", e) for e in table.get("effectors", ()))
+        if "drive" in table:
+            check_settings(Drive, "[drive]", (), table["drive"])
+            values["drive"] = Drive(**table["drive"])
+        return cls(**values)
+
+    def session(self, **changes: Any) -> Session:
+        """Make the session; `changes` replace arguments of `Session`."""
+        from bci.runtime.session import Session
+        from bci.safety.gate import Gate
+        from bci.safety.link import guarded
+
+        arguments: dict[str, Any] = {
+            "device": self.device.create("devices"),
+            "paradigm": self.paradigm.create("paradigms"),
+            "decoder": self.decoder.create("decoders"),
+            "effectors": [guarded(e.name, **e.settings) for e in self.effectors],
+            "record": self.record,
+            "seed": self.seed,
+        }
+        if self.gate:
+            check_settings(Gate, "gate", (), self.gate)
+            arguments["gate"] = Gate(**self.gate)
+        return Session(**{**arguments, **changes})
+
+
+def _plugin(key: str, table: Any) -> Plugin:
+    if isinstance(table, str):
+        return Plugin(table)
+    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+        raise ConfigError(f'[{key}] needs a name, such as name = "..."; got {table!r}')
+    return Plugin(table["name"], {k: v for k, v in table.items() if k != "name"})
+
+
+def _window(table: Mapping[str, Any]) -> Slide | Locked:
+    kinds = {frozenset(("length_s", "step_s")): Slide, frozenset(("tmin_s", "tmax_s")): Locked}
+    kind = kinds.get(frozenset(table))
+    if kind is None:
+        raise ConfigError(
+            "window needs length_s and step_s (sliding), or tmin_s and tmax_s (locked to events), got "
+            f"{sorted(table)}; correct the file"
+        )
+    check_settings(kind, "window", (), table)
+    return kind(**table)
+
+
+def _known(what: str, table: Mapping[str, Any], names: list[str]) -> None:
+    for key in table:
+        if key not in names:
+            raise ConfigError(unknown(what, key, names))

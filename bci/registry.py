@@ -1,0 +1,152 @@
+"""Find plugins by name: built-ins from a table, others from entry points.
+
+A spec is ``"name"`` or ``"name:argument"``; the argument becomes the first
+parameter of the plugin, as in ``"lsl:MyAmp"`` or ``"replay:run.edf"``. Further
+settings follow, as in ``"brainflow:cyton,serial_port=/dev/ttyUSB0"``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from bci.errors import ConfigError, PluginError
+from bci.settings import check_settings, from_texts, split_spec
+
+__all__ = ["BUILTIN", "GROUPS", "check_settings", "create", "load", "names"]
+
+GROUPS = ("devices", "blocks", "decoders", "paradigms", "effectors", "datasets", "recorders")
+
+BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "devices": {
+            "brainflow": "bci.acquisition.brainflow_board:BrainFlowBoard",
+            "lsl": "bci.acquisition.lsl:LslInlet",
+            "lsl-replay": "bci.acquisition.lsl:LslReplay",
+            "participant": "bci.acquisition.participant:Participant",
+            "replay": "bci.acquisition.replay:Replay",
+        },
+        "blocks": {
+            "bandpass": "bci.signal.filters:Bandpass",
+            "highpass": "bci.signal.filters:Highpass",
+            "lowpass": "bci.signal.filters:Lowpass",
+            "notch": "bci.signal.filters:Notch",
+            "reference": "bci.signal.spatial:Reference",
+            "laplacian": "bci.signal.spatial:Laplacian",
+            "pick": "bci.signal.spatial:Pick",
+            "decimate": "bci.signal.decimate:Decimate",
+            "whiten": "bci.signal.whiten:Whiten",
+        },
+        "decoders": {
+            "csp-lda": "bci.decoding.csp:CspLda",
+            "fbcsp": "bci.decoding.csp:FilterBankCsp",
+            "imagery": "bci.decoding.riemann:Imagery",
+            "tangent": "bci.decoding.riemann:TangentSpace",
+            "eegnet": "bci.decoding.nets:EEGNet",
+        },
+        "paradigms": {"motor-imagery": "bci.paradigms.motor_imagery:MotorImagery"},
+        "effectors": {
+            "log": "bci.apps.outputs.log:LogOutput",
+            "lsl": "bci.apps.outputs.lsl:LslOutput",
+            "osc": "bci.apps.outputs.osc:OscOutput",
+            "udp": "bci.apps.outputs.udp:UdpOutput",
+            "websocket": "bci.apps.outputs.websocket:WebSocketOutput",
+            "serial": "bci.apps.outputs.serial_port:SerialOutput",
+            "hand": "bci.apps.rehab.hand:HandWindow",
+            "stimulator": "bci.apps.rehab.stimulator:SimulatedStimulator",
+            "vr": "bci.apps.vr.scene:VrScene",
+            "car": "bci.apps.control.car:Car",
+        },
+        "recorders": {"xdf": "bci.acquisition.recorder.xdf_recorder:XdfRecorder"},
+        "datasets": {"eegmmidb": "bci.datasets.eegmmidb:Eegmmidb"},
+    }
+)
+
+# The package that a missing import belongs to, and the extra that brings it.
+_EXTRAS = {
+    "PySide6": "apps",
+    "pyqtgraph": "apps",
+    "websockets": "vr",
+    "gymnasium": "control",
+    "highway_env": "control",
+    "pythonosc": "apps",
+    "serial": "apps",
+}
+
+
+def names(group: str) -> dict[str, str]:
+    """Return every known plugin of `group` as name -> ``module:object``; a clash raises `PluginError`."""
+    if group not in GROUPS:
+        raise ConfigError(f"unknown plugin group {group!r}; known are {', '.join(GROUPS)}")
+    found = dict(BUILTIN[group])
+    owner = dict.fromkeys(found, "bci")
+    for point in _points(group):
+        distribution = point.dist.name if point.dist else "an unnamed distribution"
+        if point.name in found and found[point.name] != point.value:
+            raise PluginError(
+                f"the name {point.name!r} in bci.{group} is claimed by {owner[point.name]} and by {distribution}; "
+                "uninstall one of them or ask its author to rename it"
+            )
+        found[point.name], owner[point.name] = point.value, distribution
+    return found
+
+
+def load(group: str, name: str) -> Any:
+    """Return the class registered as `name`, or at an import path ``module:object``."""
+    known = names(group)
+    target = known.get(name) or (name if ":" in name and "." in name.partition(":")[0] else None)
+    if target is None:
+        raise PluginError(
+            f"no plugin called {name!r} among the {group}; known are {', '.join(sorted(known))}; {_hint(group, name)}"
+        )
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        extra = _EXTRAS.get(missing)
+        hint = f"pip install 'bci[{extra}]'" if extra else f"pip install {missing}"
+        raise PluginError(f"{group[:-1]} {name!r} needs the package {missing!r}, which is not here; {hint}") from error
+    except AttributeError as error:
+        raise PluginError(f"{group[:-1]} {name!r} points to {target}, which has no such name; fix the entry") from error
+
+
+def create(group: str, spec: Any, /, **settings: Any) -> Any:
+    """Make a plugin from a spec such as ``"name:argument,key=value"``; any other object is returned as it is.
+
+    Raises
+    ------
+    PluginError
+        If the name is not known or a package is missing.
+    ConfigError
+        If a setting is not a parameter of the plugin, or of a type that it does not take.
+    """
+    if not isinstance(spec, str):
+        if settings:
+            raise ConfigError(f"settings {sorted(settings)} go with a name, got an object of {type(spec).__name__}")
+        return spec
+    spec, texts = split_spec(spec)
+    name, colon, argument = spec.partition(":")
+    if colon and "." in name and name not in names(group):  # an import path, not a name with an argument
+        name, argument, colon = spec, "", ""
+    plugin = load(group, name)
+    positional = (argument,) if colon and argument else ()
+    settings = {**from_texts(plugin, texts), **settings}
+    check_settings(plugin, f"{group[:-1]} {name!r}", positional, settings)
+    return plugin(*positional, **settings)
+
+
+def _hint(group: str, name: str) -> str:
+    near = difflib.get_close_matches(name, names(group), 3, 0.4)
+    if group == "devices" and Path(name).exists():
+        return f"a recording is played by replay:{name}"
+    return f"did you mean {' or '.join(near)}?" if near else "install the package that brings it"
+
+
+def _points(group: str) -> list[EntryPoint]:
+    return sorted(entry_points(group=f"bci.{group}"), key=lambda p: (p.name, p.value))

@@ -1,0 +1,66 @@
+import pytest
+
+from bci.config import SessionConfig
+from bci.errors import ConfigError
+from bci.safety.link import GuardedEffector
+from bci.trial import Slide
+
+
+def write(tmp_path, text):
+    path = tmp_path / "session.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_need_no_file():
+    assert SessionConfig.from_mapping({}).device.name == "participant"
+
+
+def test_file_becomes_a_session(tmp_path):
+    path = write(
+        tmp_path,
+        """
+        seed = 3
+        [device]
+        name = "participant"
+        strength = 0.5
+        [paradigm]
+        name = "motor-imagery"
+        window = { length_s = 1.0, step_s = 0.2 }
+        [gate]
+        min_confidence = 0.8
+        """,
+    )
+    session = SessionConfig.from_toml(path).session()
+    assert session.paradigm.window == Slide(1.0, 0.2)
+    assert session.gate.min_confidence == 0.8
+    assert session.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sead = 1", "did you mean seed"),
+        ("[device", "is not valid TOML"),
+        ("[device]\nboard = 1", "needs a name"),
+        ("seed = 'one'", "seed must be a whole number"),
+        ("[drive]\nseconds = 1", "unknown setting of .drive."),
+        ("[paradigm]\nname = 'motor-imagery'\nwindow = { length = 1 }", "length_s and step_s"),
+    ],
+)
+def test_a_broken_file_says_what_to_correct(tmp_path, text, says):
+    with pytest.raises(ConfigError, match=says):
+        SessionConfig.from_toml(write(tmp_path, text)).session()
+
+
+def test_an_effector_with_settings_goes_behind_the_guard_too(tmp_path):
+    text = "[[effectors]]\nname = 'stimulator'\ncap_ma = 6.0"
+    session = SessionConfig.from_toml(write(tmp_path, text)).session()
+    (effector,) = session.outputs.effectors
+    assert isinstance(effector, GuardedEffector)
+    assert session.resolved["effectors"] == [{"name": "stimulator", "cap_ma": 6.0}]
+
+
+def test_missing_file_says_so(tmp_path):
+    with pytest.raises(ConfigError, match="check the path"):
+        SessionConfig.from_toml(tmp_path / "none.toml")
