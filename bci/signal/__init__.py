@@ -1,0 +1,1 @@
+"""Streaming blocks, their kernels and windows."""
