@@ -1,0 +1,1 @@
+"""Computational models of the brain."""
