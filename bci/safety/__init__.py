@@ -1,0 +1,1 @@
+"""Gate, guard and what lies between them."""
