@@ -1,0 +1,65 @@
+"""Put into words what a session is made of: for recordings, model files and reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("numpy", "scipy", "numba", "mne", "brainflow", "pylsl", "torch", "scikit-learn", "pyriemann")
+
+
+def describe(part: Any) -> Any:
+    """Return plain values (dicts, lists, numbers, texts) that say how `part` is set.
+
+    Objects are described by their class and their public settings; paths by
+    their last part only, since folders may carry a person's name.
+    """
+    if isinstance(part, float) and not math.isfinite(part):
+        return str(part)  # JSON has no infinity
+    if part is None or isinstance(part, bool | int | float | str):
+        return part
+    if isinstance(part, enum.Enum):
+        return part.name
+    if isinstance(part, Path):
+        return part.name
+    if isinstance(part, Mapping):
+        return {str(k): describe(v) for k, v in part.items()}
+    if isinstance(part, list | tuple | set | frozenset):
+        return [describe(v) for v in part]
+    if hasattr(part, "get_params"):
+        settings = part.get_params(deep=False)
+    elif dataclasses.is_dataclass(part) and not isinstance(part, type):
+        settings = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+    elif hasattr(part, "tolist"):
+        return part.tolist()
+    else:
+        settings = {k: v for k, v in getattr(part, "__dict__", {}).items() if _is_setting(k, v)}
+    return {
+        "class": f"{type(part).__module__}.{type(part).__qualname__}",
+        **{k: describe(v) for k, v in settings.items()},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result may depend on; no names of people or machines."""
+    import bci
+
+    found = {"bci": bci.__version__, "python": platform.python_version(), "platform": sys.platform}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    plain = value is None or isinstance(value, bool | int | float | str | tuple | list | Path | enum.Enum)
+    return not name.startswith("_") and not name.endswith("_") and (plain or dataclasses.is_dataclass(value))

@@ -1,0 +1,173 @@
+"""One turn of the loop: read, record, filter, cut."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from bci.errors import ConfigError
+from bci.ports import Device, HasEnd
+from bci.signal.flat import FlatWatch
+from bci.signal.pipeline import Pipeline
+from bci.signal.window import Cut
+from bci.stream import Chunk, Event, Flag, StreamInfo
+
+READ_S = 0.02
+"""Longest wait for samples: the effectors hear from the loop at least this often."""
+
+
+class Recorder(Protocol):
+    """What the session asks of a recorder (`bci.acquisition.recorder`)."""
+
+    def open(self) -> object:
+        """Create the file."""
+        ...
+
+    def add_stream(self, info: StreamInfo) -> int:
+        """Begin a stream of samples; return its number."""
+        ...
+
+    def add_text(self, name: str) -> int:
+        """Begin a stream of texts; return its number."""
+        ...
+
+    def write(self, stream_id: int, chunk: Chunk) -> None:
+        """Write samples, events and flags."""
+        ...
+
+    def write_text(self, stream_id: int, time_s: float, text: str) -> None:
+        """Write one text."""
+        ...
+
+    def close(self) -> None:
+        """Finish the file."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn of the loop gave: the raw chunk, the windows it completed, time spent per stage (s)."""
+
+    chunk: Chunk
+    cuts: list[Cut]
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def stop_s(self) -> float:
+        """Position of the stream after this turn, s since it began."""
+        return self.chunk.stop / self.chunk.info.sfreq
+
+    def edge_s(self, code: str, after_s: float = float("-inf"), *, or_at: bool = False) -> float | None:
+        """Position of the first event `code` after (or at) `after_s`, s since the stream began; None if not here."""
+        found = (e.sample / self.chunk.info.sfreq for e in self.chunk.events if e.code == code)
+        return next((s for s in found if s > after_s or (or_at and s == after_s)), None)
+
+    def events_from(self, begin_s: float) -> list[Event]:
+        """Return the events at `begin_s` (s since the stream began) or later."""
+        return [e for e in self.chunk.events if e.sample / self.chunk.info.sfreq >= begin_s]
+
+
+def position_s(cut: Cut) -> float:
+    """Return where a window ends, s since the stream began: the same at any rate the chain may give it."""
+    return cut.chunk.stop / cut.chunk.info.sfreq
+
+
+class Loop:
+    """Read a device, record what it delivers, run the pipeline.
+
+    Parameters
+    ----------
+    device : Device
+        The source.
+    pipeline : Pipeline
+        Chain and window.
+    recorder : Recorder, optional
+        Keeps the raw samples before anything else touches them.
+    on_turn : callable, optional
+        Sees every turn; must not block.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        pipeline: Pipeline,
+        recorder: Recorder | None = None,
+        on_turn: Callable[[Turn], None] | None = None,
+    ) -> None:
+        self._device, self._pipeline, self._recorder, self._on_turn = device, pipeline, recorder, on_turn
+        self._stream = -1
+        self._again: Turn | None = None
+        self._flat: FlatWatch | None = None
+        self._open = False
+        self.info: StreamInfo | None = None
+        self.next_s = float("-inf")
+        """No sample before this time (session clock, s) will be delivered any more."""
+
+    def open(self) -> StreamInfo:
+        """Open the device, prepare the pipeline for it, begin the recording."""
+        self._open = True
+        self.info = self._device.open()
+        used = self._pipeline.prepare(self.info)
+        self._flat = FlatWatch(self.info, used.ch_names)
+        if self._recorder is not None:
+            self._recorder.open()
+            self._stream = self._recorder.add_stream(self.info)
+        return self.info
+
+    def start(self) -> None:
+        """Let the samples flow."""
+        self._device.start()
+
+    def turns(self) -> Iterator[Turn]:
+        """Yield turns; ends only with a recording."""
+        if self.info is None:
+            raise ConfigError("the session is not open; use `with Session(...) as session:`")
+        while True:
+            again, self._again = self._again, None
+            turn = again or self._turn()
+            yield turn
+            if isinstance(self._device, HasEnd) and self._device.at_end and not turn.chunk.n_samples:
+                return
+
+    def put_back(self, turn: Turn) -> None:
+        """Let the next phase see `turn` again: it holds the end of one phase and the begin of the next."""
+        self._again = turn
+
+    def close(self) -> None:
+        """Stop and close device and recorder."""
+        if self._open:
+            self._open = False
+            self._device.close()
+            if self._recorder is not None:
+                self._recorder.close()
+
+    def _turn(self) -> Turn:
+        stages: dict[str, Any] = {}
+        begin = time.perf_counter()
+        chunk = self._device.read(READ_S)
+        read = time.perf_counter()
+        if chunk.n_samples:
+            self.next_s = float(chunk.times[-1]) + 0.5 / chunk.info.sfreq
+        if self._recorder is not None:
+            self._recorder.write(self._stream, chunk)
+        recorded = time.perf_counter()
+        cuts, spent = self._push(chunk)
+        stages.update(read=read - begin, record=recorded - read, **spent)
+        flat = Flag.FLAT if self._flat is not None and self._flat.flat else Flag.OK
+        turn = Turn(replace(chunk, flags=chunk.flags | flat) if flat else chunk, cuts, stages)
+        if self._on_turn is not None:
+            self._on_turn(turn)
+        return turn
+
+    def _push(self, chunk: Chunk) -> tuple[list[Cut], dict[str, float]]:
+        """Return the windows that `chunk` completes, and the time spent on them per stage (s)."""
+        begin = time.perf_counter()
+        parts = [chunk] if self._flat is None else self._flat.split(chunk)
+        spent = {"blocks": time.perf_counter() - begin, "window": 0.0}
+        cuts: list[Cut] = []
+        for part in parts:
+            cuts += self._pipeline.push(part)
+            spent = {name: spent[name] + s for name, s in self._pipeline.last_stages.items()}
+        return cuts, spent

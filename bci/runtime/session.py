@@ -1,0 +1,334 @@
+"""The session: one closed loop from device to effector, in one thread."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from bci.clock import Clock, MonotonicClock
+from bci.errors import ConfigError
+from bci.ports import (
+    AcceptsMarkers,
+    AnswersCues,
+    Block,
+    Decoder,
+    Device,
+    Effector,
+    HasEnd,
+    HasOwnTime,
+    HasTemperature,
+    Paradigm,
+)
+from bci.registry import create
+from bci.runtime.calm import calm
+from bci.runtime.collect import Calibration, Collector, Labeller
+from bci.runtime.cues import Cues
+from bci.runtime.describe import describe, versions
+from bci.runtime.drive import Driver, OnDecision
+from bci.runtime.loop import Loop, Turn, position_s
+from bci.runtime.outputs import Outputs
+from bci.runtime.run import Run
+from bci.runtime.score import Score, fit_decoder, out_of_fold
+from bci.runtime.temperature import fit_temperature
+from bci.safety.gate import Gate
+from bci.signal.pipeline import Pipeline
+from bci.stream import StreamInfo
+
+CALIBRATE, FIT, DRIVE, END = "phase:calibrate", "phase:fit", "phase:drive", "phase:end"
+
+
+class Session:
+    """Wire device, recorder, blocks, window, decoder, paradigm, gate and effectors.
+
+    Phases are marked by events in the stream ("phase:calibrate", ...), so that a
+    recording of a session, replayed through the same script, has the same phases
+    and gives the same decisions.
+
+    Parameters
+    ----------
+    device : str or Device, default="participant"
+        Where samples come from: a spec such as "brainflow:synthetic", "lsl:NAME",
+        "replay:FILE", "participant", or an object.
+    paradigm : str or Paradigm, default="motor-imagery"
+        The rules.
+    decoder : str or Decoder, default="csp-lda"
+        From windows to probabilities; fitted by `fit`, or fitted already.
+    effectors : sequence of str or Effector
+        What acts. Whatever can touch or move, and whatever has a window, runs behind the guard.
+    record : str or Path, optional
+        XDF file written while the session runs; never overwritten. ``{n}`` in its name stands for the first
+        number that is free, as in ``"out/run-{n}.xdf"``; `recording` tells the name.
+    gate : Gate, optional
+        When a decision may act.
+    blocks : sequence of Block, optional
+        Signal chain; that of the paradigm by default.
+    seed : int, default=0
+        Seed of the schedule.
+    on_turn : callable, optional
+        Called with each `Turn`, for viewers and progress bars; must not block.
+
+    Examples
+    --------
+    >>> with Session(device="participant", seed=1) as session:  # doctest: +SKIP
+    ...     session.calibrate()
+    ...     print(session.fit())
+    ...     run = session.drive(duration_s=60)
+    """
+
+    def __init__(
+        self,
+        device: str | Device = "participant",
+        paradigm: str | Paradigm = "motor-imagery",
+        decoder: str | Decoder = "csp-lda",
+        *,
+        effectors: Sequence[str | Effector] = (),
+        record: str | Path | None = None,
+        gate: Gate | None = None,
+        blocks: Sequence[Block] | None = None,
+        seed: int = 0,
+        on_turn: Callable[[Turn], None] | None = None,
+    ) -> None:
+        self.device: Device = create("devices", device)
+        self.paradigm: Paradigm = create("paradigms", paradigm)
+        self.decoder: Decoder = create("decoders", decoder)
+        self.seed = seed
+        self.clock: Clock = MonotonicClock()
+        self._rng = np.random.default_rng(seed)
+        self._blocks = blocks
+        self.pipeline = Pipeline(self._new_blocks(), self.paradigm.window)
+        self.outputs = Outputs(effectors)
+        self.gate = gate or Gate(max_age_s=self.outputs.max_age_s)
+        parts = {"device": self.device, "paradigm": self.paradigm, "decoder": self.decoder, "gate": self.gate}
+        self.resolved = {**describe(parts), "effectors": self.outputs.described, "seed": seed}
+        config = {"session": self.resolved, "versions": versions()}
+        self._recorder = None if record is None else create("recorders", "xdf", path=record, config=config)
+        self._loop = Loop(self.device, self.pipeline, self._recorder, on_turn)
+        self._texts: dict[str, int] = {}
+        self._was_recorded_here = False
+        self._phase_from_s = 0.0  # where in the stream the last phase ended
+        self.calibration: Calibration | None = None
+        self.score: Score | None = None
+
+    # ------------------------------------------------------------ lifecycle
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Check everything, then begin: device, chain, recorder, effectors.
+
+        Raises
+        ------
+        BciError
+            Saying what does not fit; nothing has moved then.
+        """
+        try:
+            self._loop.open()
+            if isinstance(self.device, HasOwnTime):
+                self.clock = self.device.clock  # known once the device is open
+            if self._recorder is not None:
+                self._texts = {name: self._recorder.add_text(name) for name in ("Decisions", "Commands", "Session")}
+            self.outputs.open(self.clock)
+            self._loop.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Halt the effectors, stop the device, finish the recording; any number of times."""
+        try:
+            self.outputs.close()
+        finally:
+            self._loop.close()
+
+    @property
+    def recording(self) -> Path | None:
+        """The file that is written, with its number once the session is open; None without one."""
+        return None if self._recorder is None else Path(self._recorder.path)
+
+    # ------------------------------------------------------------ the three verbs
+    def calibrate(self, source: str | Device | None = None, *, until_s: float | None = None) -> Calibration:
+        """Collect labelled windows.
+
+        Live, the paradigm's schedule is played. From a recording, its events are
+        used, up to where its own calibration ended, else to its end.
+
+        Parameters
+        ----------
+        source : str or Device, optional
+            Another recording to calibrate from, through a chain of its own.
+        until_s : float, optional
+            Calibrate on so many s of a recording and drive through the rest.
+
+        Raises
+        ------
+        DataError
+            If no window answers a cue.
+        """
+        if source is not None:
+            with Session(source, self.paradigm, self.decoder, blocks=self._blocks) as other:
+                self.calibration = other.calibrate()
+            return self.calibration
+        labeller = self._labeller()
+        collector = Collector(labeller)
+        begin_s = self._phase_from_s
+        cues = self._begin(CALIBRATE)
+        for turn in self._loop.turns():
+            labeller.see(turn.events_from(begin_s))
+            edge_s = turn.edge_s(FIT, after_s=begin_s)
+            if until_s is not None and turn.stop_s >= until_s:
+                edge_s = until_s
+            last_s = float("inf") if edge_s is None else edge_s
+            collector.add(c for c in turn.cuts if begin_s < position_s(c) <= last_s)
+            if edge_s is not None:
+                self._was_recorded_here = until_s is None
+                self._phase_from_s = edge_s
+                self._loop.put_back(turn)
+                break
+            self._play(cues, FIT)
+            self.outputs.turn(turn.chunk.flags)
+            self.outputs.pass_events(self.device)
+        self.calibration = collector.finish()
+        return self.calibration
+
+    def fit(self, n_splits: int = 5) -> Score:
+        """Fit the decoder on the calibration and return its cross-validated score.
+
+        The folds also tell how sure the decoder may be: see `bci.runtime.temperature`.
+
+        Parameters
+        ----------
+        n_splits : int, default=5
+            Folds over trials for the score; the decoder itself is then fitted on all.
+
+        Raises
+        ------
+        ConfigError
+            If there is no calibration yet.
+        """
+        if self.calibration is None:
+            raise ConfigError("fit needs a calibration, got none yet; call calibrate() first")
+        c = self.calibration
+        tell(self.decoder, c.info)
+        self.score, said, classes = out_of_fold(self.decoder, c.X, c.y, c.groups, n_splits, self.seed)
+        fit_decoder(self.decoder, c.X, c.y, c.groups)
+        fitted: dict[str, Any] = {"score": self.score.as_dict()}
+        if isinstance(self.decoder, HasTemperature):
+            fitted["temperature"] = self.decoder.temperature_ = fit_temperature(said, classes, c.y, c.groups)
+        self._note("Session", fitted, self.clock.now())
+        return self.score
+
+    def drive(
+        self, duration_s: float | None = None, *, cues: bool = True, on_decision: OnDecision | None = None
+    ) -> Run:
+        """Decide continuously and act.
+
+        Parameters
+        ----------
+        duration_s : float, optional
+            How long, in s of signal; by default to the end of the schedule or recording.
+        cues : bool, default=True
+            Whether to go on asking for classes (live); scores the answers.
+        on_decision : callable, optional
+            Called with each decision and the command it led to.
+
+        Raises
+        ------
+        ConfigError
+            If the decoder is not fitted, or nothing says when to end.
+        DeviceLost
+            If the device is gone; effectors are halted, the recording is kept.
+        """
+        if not hasattr(self.decoder, "classes_"):
+            raise ConfigError("drive needs a fitted decoder; call fit() first or load a model")
+        if duration_s is not None and not duration_s > 0:
+            raise ConfigError(f"a drive lasts longer than 0 s, got {duration_s:g} s; leave it out to drive to the end")
+        labeller = self._labeller()
+        driver = Driver(self.decoder, self.paradigm, self.gate, self.clock, labeller, self._note, on_decision)
+        playing = self._begin(DRIVE, trials=cues)
+        foreign = isinstance(self.device, HasEnd) and not self._was_recorded_here
+        after_s = self._phase_from_s
+        begin_s: float | None = after_s if foreign else None
+        end_s, length_s = float("inf"), float("inf") if duration_s is None else duration_s
+        with calm(), self.outputs.halted_by_errors():
+            for turn in self._loop.turns():
+                labeller.see(turn.events_from(after_s))
+                # A drive may begin at the very sample at which the last phase ended.
+                begin_s = turn.edge_s(DRIVE, after_s, or_at=True) if begin_s is None else begin_s
+                if begin_s is not None:
+                    end_s = min(end_s, turn.edge_s(END, after_s) or end_s, begin_s + length_s)
+                    for cut in turn.cuts:
+                        if begin_s < position_s(cut) <= end_s:
+                            self.outputs.act(*driver.decide(cut, turn))
+                self.outputs.turn(turn.chunk.flags)
+                if turn.stop_s >= end_s:
+                    self._phase_from_s = end_s
+                    self._loop.put_back(turn)
+                    break
+                self._play(playing, END)
+                self.outputs.pass_events(self.device)
+        self.outputs.neutral()
+        return driver.finish()
+
+    # ------------------------------------------------------------ inside
+    def _begin(self, phase: str, trials: bool = True) -> Cues | None:
+        """Mark the phase and start its schedule; a recording has both already."""
+        if isinstance(self.device, HasEnd):
+            return None
+        if not isinstance(self.device, AcceptsMarkers):
+            raise ConfigError(
+                f"cues need a device that accepts markers, got {type(self.device).__name__}; derive it from "
+                "bci.acquisition.driver.Driver, which brings mark()"
+            )
+        now_s = self._now_s()
+        self.device.mark(phase, now_s)
+        return Cues(self.paradigm.schedule(self._rng), now_s) if trials else None
+
+    def _play(self, cues: Cues | None, last: str) -> None:
+        """Show what is due; mark `last` once, when the schedule is over."""
+        if cues is None or not isinstance(self.device, AcceptsMarkers):
+            return
+        now_s = self._now_s()
+        for code in cues.due(now_s):
+            self.device.mark(code, now_s)
+            if isinstance(self.device, AnswersCues):
+                self.device.respond(code, now_s)
+            self.outputs.cue = code
+        if cues.just_finished(now_s):
+            self.device.mark(last, now_s)
+            if isinstance(self.device, AnswersCues):
+                self.device.respond("", now_s)
+            self.outputs.cue = ""
+
+    def _now_s(self) -> float:
+        # Never among delivered samples: what is marked now belongs to the next one, live and replayed alike.
+        return max(self.clock.now(), self._loop.next_s)
+
+    def _labeller(self) -> Labeller:
+        if self._loop.info is None:
+            raise ConfigError("the session is not open; use `with Session(...) as session:`")
+        return Labeller(self.paradigm.classes, self.paradigm.answer_s, self._loop.info.sfreq)
+
+    def _new_blocks(self) -> list[Block]:
+        return copy.deepcopy(list(self._blocks)) if self._blocks is not None else self.paradigm.blocks()
+
+    def _note(self, stream: str, record: Mapping[str, Any], time_s: float) -> None:
+        if self._recorder is not None:
+            self._recorder.write_text(self._texts[stream], time_s, json.dumps(record))
+
+
+def tell(decoder: Decoder, info: StreamInfo) -> None:
+    """Tell a decoder that leaves its `sfreq` or `ch_names` open what the windows are cut from."""
+    if not hasattr(decoder, "get_params"):
+        return
+    known = {"sfreq": info.sfreq, "ch_names": tuple(info.ch_names)}
+    missing = {k: v for k, v in known.items() if decoder.get_params().get(k, 0) is None}
+    decoder.set_params(**missing)  # type: ignore[attr-defined]  # comes with get_params
