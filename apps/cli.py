@@ -1,0 +1,305 @@
+"""The command line: ``bci demo | devices | view | record | replay | train | run | evaluate | doctor``."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+import bci
+from bci.apps.plain import PlainGroup, above, json_option
+
+_DEVICE_HELP = (
+    "brainflow:BOARD, lsl:NAME, replay:FILE or participant (a simulated person); settings follow, as in "
+    "brainflow:cyton,serial_port=/dev/ttyUSB0"
+)
+
+
+def _complete_device(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    from bci.registry import names
+
+    if incomplete.startswith("brainflow:"):
+        from bci.acquisition.brainflow_board import board_names
+
+        known = [f"brainflow:{board}" for board in board_names()]
+    else:
+        known = [*names("devices"), "brainflow:synthetic", "lsl:", "replay:"]
+    return [k for k in known if k.startswith(incomplete)]
+
+
+def _complete(group: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+        from bci.registry import names
+
+        return [k for k in names(group) if k.startswith(incomplete)]
+
+    return complete
+
+
+def device_option(default: str = "participant") -> Callable[[Any], Any]:
+    """Add --device."""
+    return click.option(
+        "--device",
+        default=default,
+        show_default=True,
+        metavar="SPEC",
+        help=_DEVICE_HELP,
+        shell_complete=_complete_device,
+    )
+
+
+def decoder_option(default: str = "csp-lda") -> Callable[[Any], Any]:
+    """Add --decoder."""
+    return click.option(
+        "--decoder", default=default, show_default=True, help="Decoder to use.", shell_complete=_complete("decoders")
+    )
+
+
+@click.group(cls=PlainGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(bci.__version__, prog_name="bci")
+def main() -> None:
+    """Brain-computer interface: from amplifier to effector.
+
+    \b
+    bci demo                                       see everything work, with a simulated person
+    bci view --device brainflow:synthetic          look at the signals of a board
+    bci record run.xdf --device lsl:MyAmplifier    record them
+    bci run examples/session.toml                  run an experiment
+
+    Tab completion: add the line eval "$(_BCI_COMPLETE=bash_source bci)" to ~/.bashrc
+    (zsh and fish: docs/how-to/command-line.md).
+    """
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+
+
+@main.command()
+@device_option()
+@decoder_option()
+@click.option("--minutes", default=3.0, show_default=True, type=above(0), help="Minutes of driving, of signal.")
+@click.option("--live", is_flag=True, help="Run in real time (a simulated person is faster otherwise).")
+@click.option("--show", is_flag=True, help="Open the hand, the virtual scene and the car; runs in real time.")
+@click.option("--out", default="out", show_default=True, type=click.Path(path_type=Path), help="Folder for results.")
+@click.option("--seed", default=0, show_default=True, help="Seed of schedule and person.")
+@click.option(
+    "--strength",
+    default=1.0,
+    show_default=True,
+    type=above(0, or_equal=True),
+    help="How strongly the simulated brain answers; 0: not.",
+)
+@json_option
+def demo(as_json: bool, **options: Any) -> None:
+    """Calibrate, fit, drive, drill, report: the whole loop once."""
+    from bci.apps.demo import run_demo
+
+    result = run_demo(**options, say=(lambda _: None) if as_json else click.echo)
+    if as_json:
+        click.echo(json.dumps(result))
+
+
+@main.command()
+@json_option
+def devices(as_json: bool) -> None:
+    """List what samples can come from: plugins, boards, LSL streams on this network."""
+    from bci.apps.inspect import list_devices
+
+    found = list_devices()
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    streams = [f"{s['name']} ({s['type']}, {s['channels']} ch, {s['sfreq']:g} Hz)" for s in found["streams"]]
+    for title, words in (
+        ("Plugins:  ", ", ".join(found["plugins"])),
+        ("Boards:   ", ", ".join(found["boards"])),
+        ("LSL:      ", ", ".join(streams) or "no stream is being sent now"),
+        *(("Missing:  ", sentence) for sentence in found["missing"]),
+    ):
+        click.echo(click.wrap_text(words, 100, f"{title} ", " " * 11))
+
+
+@main.command()
+@device_option()
+@click.option("--seconds", default=None, type=float, help="Close by itself after so many seconds of signal.")
+@click.option("--screenshot", default=None, type=click.Path(path_type=Path), help="Save a picture before closing.")
+@click.option("--window-s", default=10.0, show_default=True, help="Seconds on the screen, up to 60.")
+@click.option(
+    "--scale-uv", default=None, type=float, help="Height of a channel in µV; chosen from the signal if not given."
+)
+@click.option(
+    "--band", default=(1.0, 40.0), show_default=True, nargs=2, type=float, metavar="LOW HIGH", help="Band-pass in Hz."
+)
+@click.option("--no-band", is_flag=True, help="No band-pass: the signal as it comes.")
+@click.option("--notch", default="50", show_default=True, type=click.Choice(["50", "60", "off"]), help="Mains in Hz.")
+@click.option("--reference", default="none", show_default=True, type=click.Choice(["none", "average"]))
+@click.option("--spectrum", is_flag=True, help="Show the spectrum from the begin.")
+def view(device: str, band: tuple[float, float], no_band: bool, notch: str, **options: Any) -> None:
+    """Look at the signals: scrolling channels, spectrum, events, gaps.
+
+    Click a channel's name to see its spectrum; hover over ? for the keys. A running session is
+    watched with --device tap:ADDRESS, where ADDRESS is what its tap says.
+    """
+    from bci.apps.viewer.process import view_device
+
+    notch_hz = None if notch == "off" else float(notch)
+    view_device(device, band=None if no_band else band, notch_hz=notch_hz, **options)
+
+
+@main.command()
+@device_option("brainflow:synthetic")
+@click.option("--seconds", default=None, type=above(0), help="How long; until Ctrl+C if not given.")
+@click.option("--force", is_flag=True, help="Give the file a new number if it exists, instead of refusing.")
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+def record(as_json: bool, **options: Any) -> None:
+    """Record a device to the XDF file PATH; what was recorded survives a crash.
+
+    \b
+    bci record run.xdf                                          BrainFlow's synthetic board
+    bci record run.xdf --device lsl:MyAmplifier --seconds 60
+    """
+    from bci.apps.record import record_device
+
+    with _plain_log():
+        result = record_device(options["device"], options["path"], options["seconds"], options["force"])
+    click.echo(json.dumps(result) if as_json else result["text"])
+    sys.exit(result["code"])
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--name", default="bci-replay", show_default=True, help="Name of the LSL stream.")
+@click.option("--speed", default=1.0, show_default=True, type=above(0), help="Times real time.")
+@click.option(
+    "--wait", "wait_s", default=300.0, show_default=True, type=above(0), help="Seconds for a receiver to come."
+)
+@json_option
+def replay(as_json: bool, **options: Any) -> None:
+    """Send the recording PATH as an LSL stream, with its markers, once a receiver is there.
+
+    \b
+    bci replay run.xdf                               in one shell
+    bci view --device lsl-replay:bci-replay          in another
+    """
+    from bci.apps.record import serve_recording
+
+    with _plain_log():
+        result = serve_recording(**options, say=functools.partial(click.echo, err=True))
+    click.echo(json.dumps(result) if as_json else result["text"])
+
+
+@main.command()
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
+@decoder_option()
+@click.option("--model", default="model.bci", show_default=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option("--event", "events", multiple=True, metavar="CODE=CLASS", help="What an event means, as in T1=left.")
+@click.option(
+    "--paradigm",
+    default="motor-imagery",
+    show_default=True,
+    help="Rules: classes, chain and windows.",
+    shell_complete=_complete("paradigms"),
+)
+@json_option
+def train(as_json: bool, **options: Any) -> None:
+    """Fit a decoder on RECORDINGS and save it with its passport.
+
+    \b
+    bci train run-1.xdf run-2.xdf
+    bci train S001R04.edf --event T0=rest --event T1=left --event T2=right
+    """
+    from bci.apps.train import train_model
+
+    with _plain_log():
+        result = train_model(**options)
+    click.echo(json.dumps(result) if as_json else f"{result['text']}\nSaved {result['model']}")
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "--device",
+    default=None,
+    metavar="SPEC",
+    help="Another source than the file says: " + _DEVICE_HELP,
+    shell_complete=_complete_device,
+)
+@click.option("--model", default=None, type=click.Path(path_type=Path), help="Use a saved model instead of fitting.")
+@json_option
+def run(config: Path, device: str | None, model: Path | None, as_json: bool) -> None:
+    """Run the session that the TOML file CONFIG describes.
+
+    \b
+    bci run examples/session.toml
+    bci run examples/session.toml --device brainflow:synthetic
+    bci run examples/session.toml --model model.bci
+    """
+    from bci.apps.train import run_config
+
+    with _plain_log():
+        result = run_config(config, device, model, say=functools.partial(click.echo, err=True))
+    click.echo(json.dumps(result) if as_json else result["text"])
+
+
+@main.command()
+@decoder_option("imagery")
+@click.option("--subject", "subjects", multiple=True, help="Only these people, as in S001; all by default.")
+@click.option(
+    "--over",
+    type=click.Choice(["process", "lsl", "both"]),
+    default="both",
+    show_default=True,
+    help="How run 12 reaches the loop.",
+)
+@click.option(
+    "--speed", default=40.0, show_default=True, type=above(0), help="Speed of the LSL sender, times real time."
+)
+@json_option
+def evaluate(as_json: bool, **options: Any) -> None:
+    """Score imagery on real EEG as it would have happened live (people of PhysioNet's eegmmidb).
+
+    The folder that holds eegmmidb/S001, ... is named by the environment variable BCI_DATA.
+    """
+    from bci.apps.evaluate import evaluate_eegmmidb
+
+    with _plain_log():
+        result = evaluate_eegmmidb(**options, say=(lambda _: None) if as_json else click.echo)
+    if as_json:
+        click.echo(json.dumps(result))
+    sys.exit(0 if result["identical"] else 1)
+
+
+@main.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Check this installation: packages, clocks, screens, streams, rights."""
+    from bci.apps.inspect import examine
+
+    checks = examine()
+    missing = [c["what"] for c in checks if c["needed"] and not c["ok"]]
+    if as_json:
+        click.echo(json.dumps(checks))
+    else:
+        for check in checks:
+            mark = "ok  " if check["ok"] else "FAIL" if check["needed"] else "none"
+            click.echo(f"{mark} {check['what']}: {check['found']}")
+        click.echo(f"Needed and missing: {', '.join(missing)}." if missing else "Everything that is needed is here.")
+    sys.exit(1 if missing else 0)
+
+
+def _plain_log() -> contextlib.AbstractContextManager[None]:
+    """Keep lines of the log from breaking a progress bar."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    return logging_redirect_tqdm()
+
+
+if __name__ == "__main__":
+    main()

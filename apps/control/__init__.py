@@ -1,0 +1,1 @@
+"""Driving in a simulator: wishes of the decoder, judged by an arbiter."""

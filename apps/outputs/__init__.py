@@ -1,0 +1,1 @@
+"""Effectors that hand commands to other programs."""

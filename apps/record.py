@@ -1,0 +1,136 @@
+"""Record a device; send a recording."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from bci.acquisition.lsl_serve import serve
+from bci.acquisition.replay import Replay
+from bci.apps.plain import STOPPED
+from bci.errors import ConfigError, DeviceLost
+from bci.ports import HasEnd
+from bci.registry import create
+from bci.runtime.describe import describe, versions
+from bci.stream import Chunk
+
+_BAR = "{l_bar}{bar}| {n:.0f} s"
+_OPEN_BAR = "{desc}: {n:.0f} s"
+
+
+def record_device(spec: str, path: Path, seconds: float | None = None, force: bool = False) -> dict[str, Any]:
+    """Record `spec` to `path` for `seconds` or until the keyboard says stop.
+
+    Returns
+    -------
+    dict
+        ``path``, ``samples``, ``lost``, ``channels``, ``sfreq`` (Hz), ``ended`` and ``text`` in words, and
+        ``code``, the exit code of a program.
+
+    Raises
+    ------
+    ConfigError
+        If `seconds` is not above 0, or the file exists.
+    DeviceLost
+        If the device is gone, saying what was recorded.
+    """
+    if seconds is not None and not seconds > 0:
+        raise ConfigError(f"a recording lasts longer than 0 s, got {seconds:g} s; leave it out to record until Ctrl+C")
+    # Without an end a simulated person at full speed would fill the disk.
+    pace = {"speed": 1.0} if seconds is None and spec == "participant" else {}
+    device: Any = create("devices", spec, **pace)
+    if force:
+        path = _free(path)
+    recorder = create("recorders", "xdf", path=path, config={"device": describe(device), "versions": versions()})
+    tally = _Tally()
+    begin_s = time.monotonic()
+    info = device.open()
+    try:
+        recorder.open()
+        stream = recorder.add_stream(info)
+        device.start()
+        bar = tqdm(total=seconds, desc=path.name, disable=None, bar_format=_BAR if seconds else _OPEN_BAR)
+        with bar:
+            while seconds is None or tally.samples + tally.lost < seconds * info.sfreq:
+                chunk = device.read(0.1)
+                recorder.write(stream, chunk)
+                tally.add(chunk)
+                bar.update(chunk.n_samples / info.sfreq)
+                if isinstance(device, HasEnd) and device.at_end:
+                    break
+    except KeyboardInterrupt:
+        tally.ended = "stopped by the keyboard"
+    except DeviceLost as error:
+        raise DeviceLost(f"{error}; {tally.samples} samples were recorded and are in {path}") from error
+    finally:
+        recorder.close()
+        device.close()
+    text = (
+        f"{tally.ended}: {tally.samples} samples of {info.n_channels} channels at {info.sfreq:g} Hz in {path}, "
+        f"{tally.lost} lost, {time.monotonic() - begin_s:.1f} s"
+    )
+    return {
+        "path": str(path), "samples": tally.samples, "lost": tally.lost, "channels": info.ch_names,
+        "sfreq": info.sfreq, "ended": tally.ended, "text": text,
+        "code": 0 if tally.ended == _Tally.ended else STOPPED,
+    }  # fmt: skip
+
+
+def serve_recording(
+    path: Path, name: str, speed: float, wait_s: float = 300.0, say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Send `path` as the LSL stream `name` until its end; return what was sent.
+
+    Parameters
+    ----------
+    path : Path
+        Recording.
+    name : str
+        Name of the stream; the markers are "NAME-markers".
+    speed : float
+        Times real time.
+    wait_s : float
+        How long to wait for a receiver, s.
+    say : callable
+        Takes what a person should know before it begins.
+    """
+    device = Replay(path)
+    with tqdm(desc=path.name, disable=None, bar_format=_BAR, delay=0.1) as bar:
+
+        def follow(chunk: Chunk | None) -> None:
+            if chunk is None:
+                say(f"Sending {path.name} as {name!r} and {name + '-markers'!r}: waiting {wait_s:g} s for a receiver, "
+                    f"as in `bci record got.xdf --device lsl:{name}` ...")  # fmt: skip
+                bar.reset(total=device.duration_s)
+            else:
+                bar.update(chunk.n_samples / chunk.info.sfreq)
+
+        n = serve(device, name, speed=speed, wait_s=wait_s, follow=follow)
+    return {"path": str(path), "name": name, "samples": n, "text": f"Sent {n} samples of {path.name} as {name!r}."}
+
+
+class _Tally:
+    """What was recorded so far."""
+
+    ended = "finished"
+
+    def __init__(self) -> None:
+        self.samples = self.lost = self._next = 0
+
+    def add(self, chunk: Chunk) -> None:
+        if chunk.n_samples:
+            self.lost += max(0, chunk.start - self._next)
+            self.samples += chunk.n_samples
+            self._next = chunk.stop
+
+
+def _free(path: Path) -> Path:
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free

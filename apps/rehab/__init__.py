@@ -1,0 +1,1 @@
+"""Rehabilitation: hand and stimulator."""
