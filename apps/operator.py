@@ -118,7 +118,7 @@ class Operator:
                     self._waiting.put(key)
 
     def _work(self) -> None:
-        # A guard that does not answer keeps who asks it waiting for a second; the stop must not wait behind that.
+        # A guard that does not answer keeps who asks it waiting for seconds; the stop must not wait behind that.
         while not self._done.is_set():
             with contextlib.suppress(queue.Empty):
                 self.handle(self._waiting.get(timeout=_POLL_S))

@@ -13,6 +13,8 @@ from bci.errors import SafetyError
 HOLD_EVERY_S = 0.04
 """How often a held deadman says so; the guard waits 0.2 s for it."""
 _RETRY_S = 0.05
+_PATIENCE_S = 5.0
+"""How long an answer is waited for, s: on a machine whose cores are all busy a guard may take more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class ConsoleClient:
     def _pack(self, verb: str, number: int) -> bytes:
         return self.token + f"{number} {verb}".encode()
 
-    def _ask(self, verb: str, timeout_s: float = 1.0) -> GuardStatus:
+    def _ask(self, verb: str, timeout_s: float = _PATIENCE_S) -> GuardStatus:
         number, end_s = time.monotonic_ns(), time.monotonic() + timeout_s
         with self._lock:
             while time.monotonic() < end_s:
@@ -137,7 +139,7 @@ class ConsoleClient:
                 if status.refused:
                     raise SafetyError(f"the guard refused to {verb}: {status.refused}; it is {status.state}")
                 return status
-        raise SafetyError(f"the guard should answer within {timeout_s} s, nothing came; start the session again")
+        raise SafetyError(f"the guard should answer within {timeout_s:g} s, nothing came; start the session again")
 
     def _ask_once(self, verb: str, number: int) -> GuardStatus | None:
         try:
