@@ -128,7 +128,7 @@ class _Sender:
         return float(self._lsl.local_clock()) - now_s
 
     def push(self, chunk: Chunk, stamps: NDArray[np.float64]) -> None:
-        self._data.push_chunk(np.asarray(chunk.data, dtype=np.float64), stamps)
+        self._data.push_chunk(np.asarray(chunk.physical().data, dtype=np.float64), stamps)
         self._follow(chunk)
 
     def push_text(self, text: str, stamp: float) -> None:

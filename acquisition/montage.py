@@ -58,13 +58,21 @@ def described(entries: Sequence[Entry], content: str) -> tuple[NDArray[np.float6
         word = (entry("type") or content).strip().lower()
         kind = _KINDS.get(word) or (Kind(word) if word in set(Kind) else Kind.MISC)
         unit = entry("unit") or ("uV" if kind in _BIOSIGNALS else "")
-        scales.append(factor(unit) if is_voltage(unit) else 1.0)
+        scales.append(_scale(entry) * (factor(unit) if is_voltage(unit) else 1.0))
         name = entry("label") or f"ch{number + 1}"
         if name in {c.name for c in channels}:
             name = f"{name}-{number}"
         channels.append(Channel(name, kind, "uV" if is_voltage(unit) else unit, _position(entry)))
     scale = None if all(s == 1.0 for s in scales) else np.array(scales)
     return scale, tuple(channels)
+
+
+def _scale(entry: Entry) -> float:
+    """Return what integers are multiplied with to be in the unit; only our own recordings say so."""
+    with contextlib.suppress(ValueError):
+        scale = float(entry("scale_to_unit"))
+        return scale if math.isfinite(scale) and scale != 0 else 1.0
+    return 1.0
 
 
 def _position(entry: Entry) -> tuple[float, float, float] | None:

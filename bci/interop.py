@@ -84,7 +84,7 @@ def to_raw(
     if info is None or data.ndim != 2 or data.shape[1] != info.n_channels:
         raise DataError(f"to_raw needs samples of shape (n_samples, n_channels) and their StreamInfo, got {data.shape}")
     kinds = [_TO_MNE.get(c.kind, "misc") for c in info.channels]
-    scale = [factor(c.unit, "V") if k in _VOLTS else 1.0 for c, k in zip(info.channels, kinds, strict=True)]
+    scale = [c.scale * (factor(c.unit, "V") if k in _VOLTS else 1.0) for c, k in zip(info.channels, kinds, strict=True)]
     made = mne.create_info(info.ch_names, info.sfreq, kinds, verbose="error")
     raw = mne.io.RawArray(data.T * np.array(scale)[:, None], made, verbose="error")
     places = {c.name: c.position for c, k in zip(info.channels, kinds, strict=True) if k == "eeg" and c.position}
@@ -132,7 +132,7 @@ def _join(
     for chunk in filled:
         if chunk.start > at:
             gaps.append((at - begin, chunk.start - at))
-        joined[chunk.start - begin : chunk.stop - begin] = chunk.data
+        joined[chunk.start - begin : chunk.stop - begin] = chunk.physical().data
         at = chunk.stop
     own = [Event(e.sample - begin, e.time, e.code, e.source) for c in chunks for e in c.events]
-    return joined, filled[0].info, [*own, *events], gaps
+    return joined, filled[0].info.physical(), [*own, *events], gaps

@@ -88,6 +88,33 @@ class HasEnd(Protocol):
         ...
 
 
+@runtime_checkable
+class MeasuresImpedance(Protocol):
+    """A device that can measure the contact of its electrodes."""
+
+    def impedance(self) -> dict[str, float]:
+        """Return the impedance of each electrode by channel name, kOhm; inf where there is no contact, NaN unknown."""
+        ...
+
+
+@runtime_checkable
+class ReportsBattery(Protocol):
+    """A device that knows its battery."""
+
+    def battery(self) -> float:
+        """Return what is left, from 0 to 1; NaN while it is not known."""
+        ...
+
+
+@runtime_checkable
+class TakesCommands(Protocol):
+    """A device with commands of its own."""
+
+    def configure(self, command: str) -> str:
+        """Send `command` as the maker wrote it down and return the answer; `DeviceError` if it is refused."""
+        ...
+
+
 # 2 ------------------------------------------------------------------- Block
 class Block(ABC):
     """A causal step of the signal chain. Law: however a stream is cut, the joined output is the same."""

@@ -71,12 +71,16 @@ class Channel:
         Physical unit of the samples as they stand in `Chunk.data`.
     position : tuple of 3 float, optional
         Electrode position in metres, head coordinates (MNE's RAS frame).
+    scale : float, default=1
+        What a number in `Chunk.data` is multiplied with to be in `unit`; other than 1 only where a device
+        delivers integers.
     """
 
     name: str
     kind: Kind = Kind.EEG
     unit: str = "uV"
     position: tuple[float, float, float] | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,18 @@ class StreamInfo:
         """Channel names, in column order."""
         return [c.name for c in self.channels]
 
+    @property
+    def scales(self) -> NDArray[np.float64] | None:
+        """What the columns are multiplied with to be in the units of the channels; None where all are already."""
+        scales = np.array([c.scale for c in self.channels])
+        return None if (scales == 1.0).all() else scales
+
+    def physical(self) -> StreamInfo:
+        """Return what the stream is once its samples are in the units of the channels."""
+        if self.scales is None:
+            return self
+        return replace(self, channels=tuple(replace(c, scale=1.0) for c in self.channels))
+
     def index(self, name: str) -> int:
         """Column of the channel called `name` (case counts); `ConfigError` with the nearest names if there is none."""
         try:
@@ -178,7 +194,7 @@ class Chunk:
     Parameters
     ----------
     data : ndarray, shape (n_samples, n_channels)
-        Samples, C order; a row is one instant. Unit: `info.channels[i].unit`.
+        Samples, C order; a row is one instant. Unit: `info.channels[i].unit`, once multiplied with its `scale`.
     times : ndarray of float64, shape (n_samples,)
         Time of each row, s on the session clock.
     start : int
@@ -227,6 +243,13 @@ class Chunk:
     def empty(cls, info: StreamInfo, start: int, flags: Flag = Flag.OK, events: tuple[Event, ...] = ()) -> Chunk:
         """Return a chunk without samples, to carry flags or events."""
         return cls(np.empty((0, info.n_channels)), np.empty(0), start, info, events, flags)
+
+    def physical(self) -> Chunk:
+        """Return the chunk with its samples in the units of the channels; itself if they are already."""
+        scales = self.info.scales
+        if scales is None:
+            return self
+        return replace(self, data=self.data * scales, info=self.info.physical())
 
     def replace(self, **changes: Any) -> Chunk:
         """Return a copy with some fields changed."""

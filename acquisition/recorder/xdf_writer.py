@@ -120,6 +120,8 @@ class XdfWriter:
             SubElement(entry, "label").text = clean(channel.name)
             SubElement(entry, "unit").text = "microvolts" if channel.unit == "uV" else clean(channel.unit)
             SubElement(entry, "type").text = channel.kind.value.upper()
+            if channel.scale != 1.0:  # the convention has no word for it: ours, with a name that says what it does
+                SubElement(entry, "scale_to_unit").text = repr(channel.scale)
             if channel.position is not None:
                 # The channel meta-data convention of XDF gives locations in millimetres.
                 in_mm, in_m = SubElement(entry, "location"), SubElement(entry, "position_m")

@@ -122,7 +122,7 @@ class Model:
         n_columns: int = 1000,
         history_s: float = HISTORY_S,
     ) -> None:
-        self.info = info
+        self.info = info.physical()
         self.history_s = min(history_s, _MOST_VALUES / (info.n_channels * info.sfreq))
         capacity = max(16, round(self.history_s * info.sfreq))
         self.raw, self.shown = History(info.n_channels, capacity), History(info.n_channels, capacity)
@@ -141,6 +141,7 @@ class Model:
     # ---------------------------------------------------------------- samples
     def push(self, chunk: Chunk, now_s: float | None = None) -> None:
         """Take the next chunk; `now_s` is when it arrived (monotonic), for the measured rate."""
+        chunk = chunk.physical()
         self.flags = chunk.flags
         self.events.extend(chunk.events)
         if chunk.n_samples == 0:

@@ -310,7 +310,7 @@ def connect(address: str, timeout_s: float = 10.0) -> TapReader:
 
 def info_to_dict(info: StreamInfo) -> dict[str, Any]:
     """Return `info` as what JSON can hold."""
-    channels = [[c.name, c.kind.value, c.unit, c.position] for c in info.channels]
+    channels = [[c.name, c.kind.value, c.unit, c.position, c.scale] for c in info.channels]
     return {
         "name": info.name,
         "sfreq": info.sfreq,
@@ -322,7 +322,7 @@ def info_to_dict(info: StreamInfo) -> dict[str, Any]:
 
 def info_from_dict(text: dict[str, Any]) -> StreamInfo:
     """Return the description that `info_to_dict` has written."""
-    channels = tuple(Channel(n, Kind(k), u, tuple(p) if p else None) for n, k, u, p in text["channels"])
+    channels = tuple(Channel(n, Kind(k), u, tuple(p) if p else None, s) for n, k, u, p, s in text["channels"])
     return StreamInfo(text["name"], float(text["sfreq"]), channels, text["source_id"], text["meta"])
 
 

@@ -56,13 +56,13 @@ class Chain(Block):
         """Prepare all blocks, each for what the one before delivers; return what comes out."""
         steps: list[Program | Block] = []
         stages: list[Stage] = []
-        current = begin = info
+        begin, current = info, info.physical()
         for block in self.blocks:
             after = block.prepare(current)
             if isinstance(block, HasStages):
                 stages += block.stages()
             else:
-                if stages:
+                if stages or (begin is info and info.scales is not None):
                     steps.append(Program(stages, begin, current))
                 steps.append(block)
                 stages, begin = [], after

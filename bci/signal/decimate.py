@@ -51,6 +51,7 @@ class Decimate(Block):
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Design the anti-aliasing filter for `info`; return it with the new rate."""
+        physical = info.physical()
         stages = []
         self.delay_s = 0.0
         if self.factor > 1:
@@ -59,9 +60,9 @@ class Decimate(Block):
             sos = ellip(8, 0.05, 80.0, 0.8 / self.factor, output="sos")
             stages.append(SosStage(sos, signal_columns(info)))
             self.delay_s = group_delay(sos, 0.0, info.sfreq)
-        self._program = Program(stages, info, info)
+        self._program = Program(stages, info, physical)
         self._line = Line(info)
-        self._out_info = replace(info, sfreq=info.sfreq / self.factor)
+        self._out_info = replace(physical, sfreq=info.sfreq / self.factor)
         self.reset()
         return self._out_info
 

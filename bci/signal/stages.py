@@ -97,7 +97,7 @@ class StagedBlock(Block, ABC):
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Design for `info`; return what comes out."""
-        self._stages, out_info, self.delay_s = self.design(info)
+        self._stages, out_info, self.delay_s = self.design(info.physical())
         self._program = Program(self._stages, info, out_info)
         return out_info
 
@@ -127,7 +127,7 @@ class Program:
     stages : sequence of Stage
         What to do, in order; neighbours are fused where that changes nothing.
     info : StreamInfo
-        What comes in.
+        What comes in; numbers that are not in the units of their channels yet are brought to them first.
     out_info : StreamInfo
         What goes out.
     """
@@ -137,6 +137,7 @@ class Program:
 
         kernels.warm_up()
         self.info, self.out_info = info, out_info
+        self._scales = info.scales
         self.stages = fuse(stages)
         self._runners: list[_Runner] = []
         n_channels = info.n_channels
@@ -163,6 +164,8 @@ class Program:
     def run(self, data: NDArray[np.generic]) -> tuple[Array, bool]:
         """Return the values for the next rows `data`, shape (n_samples, n_channels), and whether some are unknown."""
         values = np.array(data, dtype=np.float64, order="C")
+        if self._scales is not None:
+            values *= self._scales
         bad: Mask | None = None
         if self._is_clean(values):
             self._last[:] = values[-1]
