@@ -10,7 +10,7 @@ import select
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from bci.errors import SafetyError
@@ -38,6 +38,10 @@ class Operator:
         Takes each line of text.
     may_arm : bool, default=True
         Whether the keyboard arms and holds, or only stops.
+    stop : callable, optional
+        Called after the guards were told to stop, for outputs that have none (`bci.runtime.outputs.Outputs.stop`).
+    limits : mapping of str to str
+        What each guard will allow, in words: said before a person confirms it.
 
     Notes
     -----
@@ -46,9 +50,16 @@ class Operator:
     """
 
     def __init__(
-        self, consoles: Mapping[str, ConsoleClient], say: Callable[[str], None] = print, may_arm: bool = True
+        self,
+        consoles: Mapping[str, ConsoleClient],
+        say: Callable[[str], None] = print,
+        may_arm: bool = True,
+        *,
+        stop: Callable[[], None] | None = None,
+        limits: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._consoles, self._say, self._may_arm = dict(consoles), say, may_arm
+        self._stop, self._limits = stop, dict(limits)
         self._done = threading.Event()
         self._threads: list[threading.Thread] = []
         self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -88,6 +99,8 @@ class Operator:
         if key in _STOP_KEYS:
             for console in self._consoles.values():
                 console.stop()
+            if self._stop is not None:
+                self._stop()
             self._say("STOPPED. R resets." if self._may_arm else "STOPPED.")
         elif self._may_arm and key in _ACTS:
             for name, console in self._consoles.items():
@@ -99,6 +112,8 @@ class Operator:
         try:
             status = getattr(console, verb)()
             self._say(f"{name}: {status.state}" + (f" ({status.cause})" if status.cause else ""))
+            if verb == "arm" and name in self._limits:
+                self._say(f"{name}: {self._limits[name]}. ENTER confirms that you want this.")
         except SafetyError as error:
             self._say(f"{name}: {error}")
 

@@ -227,6 +227,14 @@ class Limits:
     max_age_s: float = 1.0
     safe_state: str = "shows nothing"
 
+    def in_words(self) -> str:
+        """Return the envelope as a person confirms it."""
+        words = [f"{self.low:g} to {self.high:g}, neutral {self.neutral:g}, at most {self.rise_per_s:g}/s away from it"]
+        if self.max_on_s != float("inf"):
+            words.append(f"{self.max_on_s:g} s on at most, then {self.min_off_s:g} s off")
+        words.append(f"nothing older than {self.max_age_s:g} s moves it; safe state: {self.safe_state}")
+        return "; ".join(words)
+
 
 @runtime_checkable
 class Effector(Protocol):
@@ -270,6 +278,15 @@ class ShowsStatus(Protocol):
 
     def show(self, status: Status) -> None:
         """Show `status`; never blocks."""
+        ...
+
+
+@runtime_checkable
+class ExplainsLimits(Protocol):
+    """An effector whose limits mean more to a person than numbers from -1 to 1 (a current, a force, a speed)."""
+
+    def limits_in_words(self) -> str:
+        """Return what it can do at most, in units: a person confirms it before arming."""
         ...
 
 

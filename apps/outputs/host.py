@@ -21,7 +21,7 @@ from typing import Any
 
 from bci.decision import Command
 from bci.errors import BciError
-from bci.ports import Effector, HasStop, OwnsLoop, ReportsEvents, ShowsStatus, Status
+from bci.ports import Effector, ExplainsLimits, HasStop, OwnsLoop, ReportsEvents, ShowsStatus, Status
 from bci.registry import create
 from bci.safety.console import ConsoleClient
 from bci.safety.frame import OUTPUT, Frame, FrameError, unpack
@@ -126,7 +126,8 @@ class Host:
             self._effector.self_test()
             self._effector.halt()
         except Exception as error:  # noqa: BLE001  # whatever a driver raises, it has not passed
-            _log.warning("self test failed", exc_info=not isinstance(error, BciError))
+            level = logging.INFO if isinstance(error, BciError) else logging.WARNING  # its sentence goes to the guard
+            _log.log(level, "self test failed", exc_info=not isinstance(error, BciError))
             self._say(f"failed {error}")
             return
         if not self._tested and isinstance(self._effector, HasStop):
@@ -290,7 +291,8 @@ def main() -> None:
         sys.exit(2)
     host = Host(effector, {k: bytes.fromhex(v) for k, v in settings["tokens"].items()}, settings["session"])
     simulated = bool(getattr(effector, "simulated", False))
-    answer = {"port": host.port, "limits": asdict(effector.limits), "simulated": simulated}
+    words = effector.limits_in_words() if isinstance(effector, ExplainsLimits) else effector.limits.in_words()
+    answer = {"port": host.port, "limits": asdict(effector.limits), "simulated": simulated, "words": words}
     try:
         print(json.dumps(answer), file=answers, flush=True)
     except BrokenPipeError:  # the session was stopped while this process began

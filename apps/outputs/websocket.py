@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import threading
+import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -22,8 +25,10 @@ class WebSocketOutput:
 
     Parameters
     ----------
-    address : str, default="127.0.0.1:8765"
+    address : str, default="127.0.0.1:8766"
         Where to listen, ``host:port``.
+    origins : sequence of str
+        Web pages that may connect, as in ``"http://127.0.0.1:8000"``; programs always may, other pages never.
 
     Raises
     ------
@@ -38,12 +43,13 @@ class WebSocketOutput:
 
     limits = Limits(safe_state="every client is told that nothing is asked for")
 
-    def __init__(self, address: str = "127.0.0.1:8765") -> None:
-        self.host, self.port = parse_address(address, 8765)
+    def __init__(self, address: str = "127.0.0.1:8766", origins: Sequence[str] = ()) -> None:
+        self.host, self.port = parse_address(address, 8766)
+        self.origins = tuple(origins)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._server: Any = None
-        self._last = to_json(None)
+        self._last, self._until_s = to_json(None), math.inf
 
     def self_test(self) -> None:
         """Listen; `SafetyError` if the port is taken."""
@@ -65,16 +71,16 @@ class WebSocketOutput:
             taken = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error})"
             raise SafetyError(
                 f"expected a free port to listen on, {self.host}:{self.port} {taken}; "
-                "close what holds it or choose another, as in websocket:127.0.0.1:8766"
+                "close what holds it or choose another, as in websocket:127.0.0.1:8767"
             ) from error
 
     def send(self, command: Command) -> None:
         """Send `command` to every client."""
-        self._broadcast(to_json(command))
+        self._broadcast(to_json(command), time.monotonic() + command.valid_s)
 
     def halt(self) -> None:
         """Tell every client to go to its safe state."""
-        self._broadcast(to_json(None))
+        self._broadcast(to_json(None), math.inf)
 
     def close(self) -> None:
         """Halt, disconnect every client, stop listening."""
@@ -84,8 +90,8 @@ class WebSocketOutput:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join(5.0)
 
-    def _broadcast(self, text: str) -> None:
-        self._last = text
+    def _broadcast(self, text: str, until_s: float) -> None:
+        self._last, self._until_s = text, until_s
         loop = self._loop
         if loop is not None:
             try:
@@ -115,9 +121,14 @@ class WebSocketOutput:
 
     async def _listen(self) -> Any:
         from websockets.asyncio.server import serve
+        from websockets.typing import Origin
 
-        return await serve(self._greet, self.host, self.port, close_timeout=0.5, ping_interval=5, ping_timeout=5)
+        return await serve(
+            self._greet, self.host, self.port, origins=[None, *map(Origin, self.origins)],
+            close_timeout=0.5, ping_interval=5, ping_timeout=5,
+        )  # fmt: skip
 
     async def _greet(self, connection: Any) -> None:
-        await connection.send(self._last)  # whoever comes late learns where things stand
+        # Whoever comes late learns where things stand; what has expired by then must not be obeyed.
+        await connection.send(self._last if time.monotonic() <= self._until_s else to_json(None))
         await connection.wait_closed()

@@ -158,6 +158,14 @@ class SimulatedStimulator:
         """The envelope; the guard holds it too."""
         return LIMITS
 
+    def limits_in_words(self) -> str:
+        """Return cap, charge and density for a person to confirm."""
+        charge_uc, density = self.pulse.charge_uc(self._cap_ma), self.pulse.density_ma_cm2(self._cap_ma)
+        return (
+            f"at most {self._cap_ma:g} mA, {charge_uc:.2g} µC per phase, {density:.2g} mA/cm² (r.m.s.); rises by 10 % "
+            f"of that in 0.1 s, on for {MAX_ON_S:g} s at most, then off for as long as it was on"
+        )
+
     def self_test(self) -> None:
         """Refuse (`SafetyError`) unless a person has set a cap and the current can be switched off."""
         if not self._cap_ma > 0:

@@ -35,9 +35,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "stop_hint": ("Space or Escape", "或按空格键"),
     "open": ("Open", "张开"),
     "close": ("Close", "握紧"),
-    "stimulation": ("Simulated stimulation", "模拟电刺激"),
-    "cap": ("limit", "上限"),
-    "charge": ("per phase", "每相"),
     "title": ("Hand training", "手部训练"),
 }
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from bci.clock import Clock, MonotonicClock
@@ -18,6 +21,18 @@ from bci.safety.machine import State
 from bci.stream import Flag
 
 _log = logging.getLogger(__name__)
+
+_LIVELY = (State.ARMED, State.ACTIVE, State.HOLD)
+
+
+class _Trip(enum.Enum):
+    """What is known of a stop, a loss or a broken model."""
+
+    NONE = enum.auto()
+    NEW = enum.auto()
+    """It happened; not every guard is known to be at rest yet."""
+    SEEN = enum.auto()
+    """Every guard is at rest: one that is armed from here on was armed by a person who knows."""
 
 
 class Outputs:
@@ -43,7 +58,10 @@ class Outputs:
         self._clock: Clock = MonotonicClock()
         self._command: Command | None = None
         self._signal_ok = False
-        self._bare_live = self._stopped_here = False
+        self._bare_live = False
+        self._trip = _Trip.NONE
+        self._is_broken = False
+        self._n_stops = 0
         self._lost: list[GuardedEffector] = []
 
     @property
@@ -59,13 +77,23 @@ class Outputs:
         return min((oldest_signal_s(e.limits) for e in self.effectors), default=1.0)
 
     @property
+    def logs(self) -> list[Path]:
+        """The event logs of the guards, once they run."""
+        return [Path(g.log_path) for g in self.guarded if g.log_path is not None]
+
+    @property
     def guarded(self) -> list[GuardedEffector]:
         """Those behind the guard."""
         return [e for e in self.effectors if isinstance(e, GuardedEffector)]
 
-    def open(self, clock: Clock) -> None:
-        """Let every effector prove that it can reach its safe state."""
+    def open(self, clock: Clock, recording: Path | None = None) -> None:
+        """Let every effector prove that it can reach its safe state; guards log beside `recording`, if there is one."""
         self._clock = clock
+        if recording is not None:
+            for number, behind in enumerate(self.guarded, 1):
+                if behind.log_path is None:
+                    name = re.sub(r"\W+", "-", behind.spec).strip("-")
+                    behind.log_path = recording.with_name(f"{recording.stem}-{number}-{name}-guard.jsonl")
         for effector in self.effectors:
             effector.self_test()
         for effector in self.effectors:
@@ -73,18 +101,21 @@ class Outputs:
                 effector.stop_with(self.guarded)
             elif isinstance(effector, HasStop):
                 effector.attach_stop(self.stop)
+        self._n_stops = sum(g.status.stops for g in self.guarded)
 
     def act(self, command: Command | None, verdict: Verdict) -> None:
         """Take a new command; it is sent now and kept alive by `turn` until it expires.
 
         A broken model brings everything to the safe state, which only a person leaves.
         """
-        if verdict.broken:
+        if verdict.broken and self.effectors and not self._is_broken:
             _log.error("%s: every effector goes to its safe state; check the decoder, then arm again", verdict.reason)
+        self._is_broken = verdict.broken
+        if verdict.broken:
             self.halt()
         elif command is not None:
             self._command, self._signal_ok = command, verdict.signal_ok
-            if not self._is_stopped:
+            if not self._is_tripped:
                 self._bare_live = True
                 for effector in self._bare:
                     effector.send(command)
@@ -100,7 +131,7 @@ class Outputs:
         expired = now_s > command.issued_s + command.valid_s
         if expired:
             command, signal_ok = replace(command, value=0.0), False
-        if self._bare_live and (expired or self._is_stopped):
+        if self._bare_live and (expired or self._is_tripped):
             self._bare_live = False  # nothing else would ever take back the last value that they were sent
             self._halt(self._bare)
         for effector in self.guarded:
@@ -108,9 +139,10 @@ class Outputs:
         self._show(command.value)
 
     def _show(self, intent: float) -> None:
-        # Whoever looks at any window sees what reaches a body, in parts of what a person has allowed.
+        # Whoever looks at any window sees what reaches a body, in parts of what a person has allowed; an intent to
+        # the other side is a valid wish, and means that nothing does.
         on_body = [g for g in self.guarded if g.limits.hazard is Hazard.BODY]
-        message = ", ".join(f"{g.spec} {100 * abs(g.output) / g.limits.high:.0f} %" for g in on_body)
+        message = ", ".join(f"{g.spec} {100 * max(0.0, g.output) / g.limits.high:.0f} %" for g in on_body)
         for effector in self.effectors:
             if isinstance(effector, ShowsStatus):
                 state = effector.state if isinstance(effector, GuardedEffector) else ""
@@ -127,8 +159,12 @@ class Outputs:
                     device.mark(code, time_s + offset_s)
 
     def stop(self) -> None:
-        """A person wants everything to stop, for the rest of this session; from any thread."""
-        self._stopped_here = True
+        """A person wants everything to stop; from any thread, without waiting for a guard that does not answer.
+
+        What has no guard of its own is silent from here until a person arms a guard again; for the rest of the
+        session where there is none.
+        """
+        self._trip = _Trip.NEW
         for effector in self.guarded:
             effector.console.stop()
         self._halt(self._bare)
@@ -142,8 +178,8 @@ class Outputs:
         self._command = None
 
     def halt(self) -> None:
-        """Bring every effector to its safe state now; behind a guard a person has to arm again."""
-        self._command, self._bare_live = None, False
+        """Bring every effector to its safe state now, which only a person leaves, by arming a guard again."""
+        self._command, self._bare_live, self._trip = None, False, _Trip.NEW
         self._halt(self.effectors)
 
     @contextmanager
@@ -176,9 +212,18 @@ class Outputs:
         return [e for e in self.effectors if not isinstance(e, GuardedEffector)]
 
     @property
-    def _is_stopped(self) -> bool:
-        # A person's stop holds for everything, also for what has no guard of its own.
-        return self._stopped_here or any(g.state == State.STOPPED for g in self.guarded)
+    def _is_tripped(self) -> bool:
+        """Whether what has no guard of its own must be silent; cleared only where a person arms a guard again."""
+        heard = [g.status for g in self.guarded]
+        states, n_stops = [status.state for status in heard], sum(status.stops for status in heard)
+        if n_stops != self._n_stops or State.STOPPED in states:
+            self._trip, self._n_stops = _Trip.NEW, n_stops
+        # A guard may still have to hear of it: only one that was seen at rest can be armed *again*.
+        if self._trip is _Trip.NEW and not any(s in _LIVELY for s in states):
+            self._trip = _Trip.SEEN
+        elif self._trip is _Trip.SEEN and any(s in _LIVELY for s in states):
+            self._trip = _Trip.NONE
+        return self._trip is not _Trip.NONE
 
     def _halt(self, effectors: Sequence[Effector]) -> None:
         for effector in effectors:

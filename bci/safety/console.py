@@ -35,6 +35,8 @@ class GuardStatus:
         Whether the stop was tried in this session, and whether it must be before arming.
     records : int
         Records of the event log that are on the disk.
+    stops : int
+        How often it was stopped.
     """
 
     state: str = "off"
@@ -45,6 +47,7 @@ class GuardStatus:
     stop_tried: bool = False
     strict: bool = False
     records: int = 0
+    stops: int = 0
 
     @classmethod
     def read(cls, data: bytes) -> GuardStatus:

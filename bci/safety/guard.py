@@ -22,7 +22,7 @@ from typing import Any
 from bci.safety.envelope import Envelope
 from bci.safety.eventlog import EventLog, LogWriter
 from bci.safety.frame import COMMAND, OUTPUT, Frame, FrameError, pack, unpack
-from bci.safety.machine import HOST, PERSON, STATES, Act, Event, Fault, Junk, Machine, Rules, Tick, step
+from bci.safety.machine import HOST, PERSON, STATES, Act, Event, Fault, Junk, Machine, Rules, State, Tick, step
 
 TICK_S = 0.005
 _REPEAT_S = 0.02
@@ -47,7 +47,7 @@ class Guard:
         self.ports = {"commands": self._commands.getsockname()[1], "console": self._console.getsockname()[1]}
         self._machine, self._parent, self._ending = Machine(), os.getppid(), ""
         self._sequence, self._sent_s, self._said = 0, 0.0, ("", 0.0)
-        self._refused_s, self._answered, self._slept_s = 0.0, (0, ""), _slept_s()
+        self._refused_s, self._answered, self._slept_s, self._stops = 0.0, (0, ""), _slept_s(), 0
 
     def run(self) -> None:
         """Guard until the session is gone or `end` is called."""
@@ -82,6 +82,7 @@ class Guard:
         before, now_s = self._machine, time.monotonic()
         self._machine, notes = step(before, event, now_s, self._rules, self._envelope)
         after = self._machine
+        self._stops += after.state == State.STOPPED != before.state
         moved = (after.state, after.output.value) != (before.state, before.output.value)
         if moved or now_s - self._sent_s >= _REPEAT_S:
             self._send(now_s)
@@ -109,6 +110,7 @@ class Guard:
         return {
             "state": m.state, "cause": m.cause, "value": m.output.value, "refused": m.refusal, "ready": m.is_ready,
             "stop_tried": m.stop_tried, "strict": self._rules.strict, "records": self._log.n_records,
+            "stops": self._stops,
         }  # fmt: skip
 
     def _post(self, data: bytes, address: tuple[str, int]) -> None:

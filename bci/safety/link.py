@@ -76,6 +76,8 @@ class GuardedEffector:
         self.spec, self.settings = spec, settings or {}
         self.auto_operator, self.simulated = auto_operator, simulated
         self.log_path = log_path
+        self.limits_in_words = ""
+        """What its guard allows, for a person to confirm; known after `self_test`."""
         self._limits = limits
         self._tokens = {name: secrets.token_bytes(TOKEN_BYTES) for name in ("command", "output", "console")}
         self._guard: subprocess.Popen[bytes] | None = None
@@ -223,6 +225,7 @@ class GuardedEffector:
         self._to_host = (_LOOPBACK, answer["port"])
         own = Limits(**{**answer["limits"], "hazard": Hazard(answer["limits"]["hazard"])})
         self._limits = _tightened(own, self._limits or own)
+        self.limits_in_words = answer["words"] if self._limits == own else self._limits.in_words()
         simulated = self.simulated or answer["simulated"]
         if self.auto_operator and self._limits.hazard >= Hazard.BODY and not simulated:
             raise SafetyError(

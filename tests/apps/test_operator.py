@@ -177,3 +177,20 @@ def test_a_keyboard_that_may_not_arm_still_stops():
         assert guarded.wait_for("stopped")
     finally:
         guarded.close()
+
+
+def test_the_stop_key_reaches_outputs_that_have_no_guard():
+    stopped = []
+    Operator({}, lambda _: None, stop=lambda: stopped.append(True)).handle(" ")
+    assert stopped == [True]
+
+
+def test_arming_says_the_limits_before_they_are_confirmed():
+    said = []
+    guarded = GuardedEffector("log")
+    guarded.self_test()
+    try:
+        Operator({"log": guarded.console}, said.append, limits={"log": guarded.limits_in_words}).handle("a")
+        assert "-1 to 1" in said[-1] and "ENTER confirms" in said[-1]
+    finally:
+        guarded.close()

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -184,9 +185,9 @@ def test_lsl_offers_value_and_label(opened):
 
 
 # ---------------------------------------------------------------- WebSocket
-def connect(port):
+def connect(port, **settings):
     client = pytest.importorskip("websockets.sync.client")
-    return client.connect(f"ws://127.0.0.1:{port}")
+    return client.connect(f"ws://127.0.0.1:{port}", **settings)
 
 
 def test_websocket_reaches_every_client(opened):
@@ -204,7 +205,7 @@ def test_websocket_reaches_every_client(opened):
 def test_websocket_tells_a_late_client_where_things_stand(opened):
     port = free_port()
     output = opened("websocket", f"127.0.0.1:{port}")
-    output.send(RIGHT)
+    output.send(replace(RIGHT, valid_s=60.0))
     with connect(port) as client:
         assert json.loads(client.recv(5.0))["value"] == 0.5
 
@@ -356,3 +357,19 @@ def test_signal_that_touches_a_person_must_be_fresh():
 
     with pytest.raises(ContractError, match=r"at most 0\.3 s old"):
         check_limits(Limits(hazard=Hazard.BODY))
+
+
+def test_websocket_tells_a_late_client_nothing_that_has_expired(opened):
+    port = free_port()
+    output = opened("websocket", f"127.0.0.1:{port}")
+    output.send(Command("intent", 0.9, time.monotonic(), 0.05, time.monotonic()))
+    time.sleep(0.1)
+    with connect(port) as client:
+        assert json.loads(client.recv(2.0))["value"] == 0.0
+
+
+def test_websocket_refuses_foreign_pages(opened):
+    port = free_port()
+    opened("websocket", f"127.0.0.1:{port}")
+    with pytest.raises(Exception, match="403"):
+        connect(port, origin="http://elsewhere.example")

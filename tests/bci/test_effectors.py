@@ -325,3 +325,103 @@ def test_scripted_operator_refuses_what_is_not_simulated(receiver):
     finally:
         operator.close()
         effector.close()
+
+
+# ---------------------------------------------------------------- outputs without a guard stay silent
+def freeze(lost):
+    os.kill(lost.pids["guard"], signal.SIGSTOP)
+
+
+def lose(lost):
+    os.kill(lost.pids["host"], signal.SIGKILL)
+
+
+@pytest.fixture
+def bare():
+    receiver = Receiver()
+    yield receiver
+    receiver.socket.close()
+
+
+@pytest.fixture
+def driving(receiver, bare):
+    """Outputs of which one is guarded and driving, the other bare and driven."""
+    outputs = Outputs([GuardedEffector(receiver.spec), bare.spec])
+    outputs.open(MonotonicClock())
+    operator = ScriptedOperator(outputs.guarded[0].console)
+    operator.arm()
+    assert keep(outputs, 20, lambda: outputs.guarded[0].state == "active")
+    assert bare.drain(0.0)[-1]["value"] == 0.8
+    yield outputs, operator
+    operator.close()
+    outputs.close()
+
+
+def is_silent(outputs, bare):
+    keep(outputs, 0.1, lambda: False)
+    bare.drain(0.0)
+    keep(outputs, 0.3, lambda: False)
+    return {m["value"] for m in bare.drain()} <= {0.0}
+
+
+def test_the_stop_silences_bare_outputs_where_a_guard_is_frozen(driving, bare):
+    outputs, _ = driving
+    freeze(outputs.guarded[0])
+    outputs.stop()
+    assert is_silent(outputs, bare)
+    os.kill(outputs.guarded[0].pids["guard"], signal.SIGCONT)
+
+
+def test_a_lost_effector_silences_bare_outputs_for_good(driving, bare):
+    outputs, _ = driving
+    lose(outputs.guarded[0])
+    assert is_silent(outputs, bare)
+
+
+def test_a_broken_model_silences_bare_outputs_and_is_said_once(driving, bare, caplog):
+    outputs, _ = driving
+    for _ in range(5):
+        outputs.act(None, Verdict(False, "broken model: NaN", signal_ok=False, broken=True))
+        outputs.turn()
+    assert is_silent(outputs, bare)
+    assert sum("broken model" in r.message for r in caplog.records) == 1
+
+
+def test_a_reset_alone_does_not_wake_bare_outputs_arming_does(driving, bare):
+    outputs, operator = driving
+    console = outputs.guarded[0].console
+    console.stop()
+    assert keep(outputs, 5, lambda: outputs.guarded[0].state == "stopped")
+    console.reset()
+    assert keep(outputs, 10, lambda: outputs.guarded[0].state == "idle")
+    assert is_silent(outputs, bare)
+    operator.arm()
+    assert keep(outputs, 5, lambda: outputs.guarded[0].state == "active")
+    keep(outputs, 0.1, lambda: False)
+    assert bare.drain()[-1]["value"] == 0.8
+
+
+def test_guards_log_beside_the_recording(receiver, tmp_path):
+    outputs = Outputs([GuardedEffector(receiver.spec)])
+    outputs.open(MonotonicClock(), tmp_path / "run-1.xdf")
+    outputs.close()
+    (log,) = outputs.logs
+    assert log.parent == tmp_path and log.name.startswith("run-1-1-udp") and log.name.endswith("-guard.jsonl")
+    done = subprocess.run(
+        [sys.executable, "-m", "bci.safety.verify", str(log)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0 and "as they were written" in done.stdout
+    log.write_text(log.read_text().replace("start", "begin", 1))
+    done = subprocess.run(
+        [sys.executable, "-m", "bci.safety.verify", str(log)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 1 and "line 1" in done.stderr
+
+
+def test_a_person_is_shown_current_charge_and_density():
+    guarded = GuardedEffector("stimulator", settings={"cap_ma": 8.0}, simulated=True)
+    guarded.self_test()
+    try:
+        assert "at most 8 mA, 2 µC per phase" in guarded.limits_in_words
+    finally:
+        guarded.close()
