@@ -94,9 +94,9 @@ class Participant(Driver):
                 f"give {1 / sfreq if sfreq > 0 else 0.04:.4g} s or more"
             )
         self.seed, self.sfreq, self.channels, self.chunk_s = seed, float(sfreq), tuple(channels), chunk_s
-        self._settings = {"strength": strength, "noise_uv": noise_uv, "lapse": lapse}
+        self.strength, self.noise_uv, self.lapse = strength, noise_uv, lapse
+        self.drop, self.silent, self.disconnect_at_s = tuple(drop), tuple(silent), disconnect_at_s
         self._losses = _losses(drop, silent, self.sfreq)
-        self._disconnect_at_s = disconnect_at_s
         self._person = self._new_person()
 
     # ----------------------------------------------------------- main verbs
@@ -124,7 +124,7 @@ class Participant(Driver):
     # ---------------------------------------------------------------- hooks
     def _open(self) -> StreamInfo:
         places = positions(self.channels) * HEAD_RADIUS_M
-        meta = {"simulated": "true", "seed": str(self.seed)} | {k: str(v) for k, v in self._settings.items()}
+        meta = {"simulated": "true"} | {k: str(getattr(self, k)) for k in ("seed", "strength", "noise_uv", "lapse")}
         return StreamInfo(
             "participant",
             self.sfreq,
@@ -146,12 +146,12 @@ class Participant(Driver):
         first, lost = self._next_run()
         n = self._run_length(first)
         due = self._time_of(first + n - 1)
-        gone = self._t0 + self._disconnect_at_s if self._disconnect_at_s is not None else math.inf
+        gone = self._t0 + self.disconnect_at_s if self.disconnect_at_s is not None else math.inf
         if not self._wait(min(due, gone), timeout_s, held_back=lost > 0):
             return None
         if gone <= due:
             raise DeviceLost(
-                f"a stream of samples was expected; the simulated amplifier was disconnected {self._disconnect_at_s} s "
+                f"a stream of samples was expected; the simulated amplifier was disconnected {self.disconnect_at_s} s "
                 "after its start, as asked; start anew or leave out disconnect_at_s"
             )
         if lost:
@@ -173,7 +173,9 @@ class Participant(Driver):
     _wall0 = 0.0
 
     def _new_person(self) -> Person:
-        return Person(self.channels, self.sfreq, seed=self.seed, **self._settings)
+        return Person(
+            self.channels, self.sfreq, seed=self.seed, strength=self.strength, noise_uv=self.noise_uv, lapse=self.lapse
+        )
 
     def _time_of(self, sample: int) -> float:
         return self._t0 + sample / self.sfreq

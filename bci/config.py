@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from bci.errors import ConfigError
 from bci.registry import create
 from bci.settings import check_settings, fits
-from bci.stream import unknown
+from bci.stream import Flag, unknown
 from bci.trial import Locked, Slide
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 _KINDS: Mapping[str, tuple[Any, str]] = MappingProxyType(
     {
         "effectors": (list, "a list of tables, each begun by [[effectors]]"),
+        "blocks": (list, "a list of tables, each begun by [[blocks]]"),
+        "calibrate": (dict, "a table, begun by [calibrate]"),
         "drive": (dict, "a table, begun by [drive]"),
         "gate": (dict, "a table, begun by [gate]"),
         "record": (str, "the name of a file"),
@@ -68,6 +70,18 @@ class Plugin:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrate:
+    """What to calibrate on: the source itself, another one, or the first part of a recording (s of signal)."""
+
+    source: str | None = None
+    until_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.until_s is not None and not self.until_s > 0:
+            raise ConfigError(f"a calibration lasts longer than 0 s, got {self.until_s:g} s; correct until_s")
+
+
+@dataclass(frozen=True, slots=True)
 class Drive:
     """How long to drive (s of signal), with cues or without."""
 
@@ -86,7 +100,9 @@ class SessionConfig:
     device: Plugin = Plugin("participant")  # frozen
     paradigm: Plugin = Plugin("motor-imagery")  # frozen
     decoder: Plugin = Plugin("csp-lda")  # frozen
+    blocks: tuple[Plugin, ...] | None = None
     effectors: tuple[Plugin, ...] = ()
+    calibrate: Calibrate = Calibrate()  # frozen
     gate: Mapping[str, Any] = field(default_factory=dict)
     drive: Drive = Drive()  # frozen
     record: str | None = None
@@ -126,10 +142,14 @@ class SessionConfig:
         for key in ("device", "paradigm", "decoder"):
             if key in table:
                 values[key] = _plugin(key, table[key])
-        values["effectors"] = tuple(_plugin("effectors", e) for e in table.get("effectors", ()))
-        if "drive" in table:
-            check_settings(Drive, "[drive]", (), table["drive"])
-            values["drive"] = Drive(**table["drive"])
+        for key in ("blocks", "effectors"):
+            if key in table:
+                values[key] = tuple(_plugin(key, entry) for entry in table[key])
+        parts: dict[str, type[Calibrate] | type[Drive]] = {"calibrate": Calibrate, "drive": Drive}
+        for key, part in parts.items():
+            if key in table:
+                check_settings(part, f"[{key}]", (), table[key])
+                values[key] = part(**table[key])
         return cls(**values)
 
     def session(self, **changes: Any) -> Session:
@@ -142,13 +162,17 @@ class SessionConfig:
             "device": self.device.create("devices"),
             "paradigm": self.paradigm.create("paradigms"),
             "decoder": self.decoder.create("decoders"),
+            "blocks": None if self.blocks is None else [b.create("blocks") for b in self.blocks],
             "effectors": [guarded(e.name, **e.settings) for e in self.effectors],
             "record": self.record,
             "seed": self.seed,
         }
         if self.gate:
-            check_settings(Gate, "gate", (), self.gate)
-            arguments["gate"] = Gate(**self.gate)
+            settings = dict(self.gate)
+            if "bad_flags" in settings:
+                settings["bad_flags"] = _flags(settings["bad_flags"])
+            check_settings(Gate, "gate", (), settings)
+            arguments["gate"] = Gate(**settings)
         return Session(**{**arguments, **changes})
 
 
@@ -162,14 +186,27 @@ def _plugin(key: str, table: Any) -> Plugin:
 
 def _window(table: Mapping[str, Any]) -> Slide | Locked:
     kinds = {frozenset(("length_s", "step_s")): Slide, frozenset(("tmin_s", "tmax_s")): Locked}
-    kind = kinds.get(frozenset(table))
+    kind = kinds.get(frozenset(table) - {"codes"})
     if kind is None:
         raise ConfigError(
             "window needs length_s and step_s (sliding), or tmin_s and tmax_s (locked to events), got "
             f"{sorted(table)}; correct the file"
         )
     check_settings(kind, "window", (), table)
-    return kind(**table)
+    codes = {"codes": tuple(table["codes"])} if "codes" in table else {}
+    return kind(**{**table, **codes})
+
+
+def _flags(names: Any) -> Flag:
+    """Return flags by their names."""
+    if not fits(names, list[str]):
+        raise ConfigError(f'bad_flags of gate takes a list of names, got {names!r}; as in ["GAP", "FLAT"]')
+    found = Flag.OK
+    for name in names:
+        if name not in Flag.__members__:
+            raise ConfigError(unknown("flag in bad_flags of gate:", name, Flag.__members__))
+        found |= Flag[name]
+    return found
 
 
 def _known(what: str, table: Mapping[str, Any], names: list[str]) -> None:

@@ -19,8 +19,9 @@ _TO_MNE = {
     Kind.EEG: "eeg", Kind.EOG: "eog", Kind.EMG: "emg", Kind.ECG: "ecg", Kind.GAZE: "eyegaze", Kind.TRIG: "stim",
     Kind.TEMP: "temperature",
 }  # fmt: skip
-_FROM_MNE = {name: kind for kind, name in _TO_MNE.items()}
-_VOLTS = {"eeg", "eog", "emg", "ecg"}
+# Electrodes on and in the brain are of one kind here, as in the streams of LSL and XDF.
+_FROM_MNE = {name: kind for kind, name in _TO_MNE.items()} | dict.fromkeys(("ecog", "seeg", "dbs"), Kind.EEG)
+_VOLTS = {"eeg", "eog", "emg", "ecg", "ecog", "seeg", "dbs"}
 
 
 def from_raw(raw: mne.io.BaseRaw) -> tuple[NDArray[np.float64], StreamInfo, tuple[Event, ...]]:

@@ -265,6 +265,30 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
+def difference(who: str, expected: StreamInfo, got: StreamInfo) -> str:
+    """Say how `got` differs in channels, rate or units from what `who` expects, and what to do; "" if it fits."""
+    if expected.ch_names != got.ch_names:
+        missing = [n for n in expected.ch_names if n not in got.ch_names]
+        extra = [n for n in got.ch_names if n not in expected.ch_names]
+        found = [f"missing {listed(missing)}"] if missing else []
+        found += [f"not known to it {listed(extra)}"] if extra else []
+        return (
+            f"{who} expects the channels {listed(expected.ch_names)}, got a stream with "
+            f"{'; '.join(found) or 'the same channels in another order: ' + listed(got.ch_names)}; "
+            "pick and order the channels (block Pick) or train again"
+        )
+    if expected.sfreq != got.sfreq:
+        rates = f"{expected.sfreq:g} Hz, got {got.sfreq:g} Hz"
+        return f"{who} expects {rates}; set the device's rate, decimate, or train again"
+    for one, other in zip(expected.channels, got.channels, strict=True):
+        if (one.unit, one.kind) != (other.unit, other.kind):
+            return (
+                f"{who} expects {one.name} as {one.kind.value} in {one.unit}, got {other.kind.value} in {other.unit}; "
+                "convert the unit at the driver or train again"
+            )
+    return ""
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Word the error for a name that is not known, with the nearest ones that are."""
     import difflib

@@ -119,6 +119,9 @@ class EEGNet(WindowDecoder):
             self._net.load_state_dict(weights)
         except RuntimeError as error:
             raise DataError(f"expected the weights of this network, got others ({error}); train again") from error
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            _log.warning("the model was trained on %s, there is no GPU here: it decides on the processor", self.device)
+            self.device = "auto"  # where it runs is a property of the machine, not of the model
         self._net.to(self._device()).eval()
 
     def _check(self) -> None:

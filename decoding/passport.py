@@ -15,7 +15,7 @@ from bci.ports import Block
 from bci.registry import load as load_plugin
 from bci.registry import names as plugin_names
 from bci.runtime.describe import describe, versions
-from bci.stream import StreamInfo, listed
+from bci.stream import Channel, Kind, StreamInfo, difference
 from bci.trial import Locked, Slide, Window
 
 log = logging.getLogger(__name__)
@@ -245,25 +245,7 @@ def _in_words(blocks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _check_input(expected: Mapping[str, Any], info: StreamInfo) -> None:
-    names = [c["name"] for c in expected["channels"]]
-    if names != info.ch_names:
-        missing = [n for n in names if n not in info.ch_names]
-        extra = [n for n in info.ch_names if n not in names]
-        found = [f"missing {listed(missing)}"] if missing else []
-        found += [f"not known to it {listed(extra)}"] if extra else []
-        raise ConfigError(
-            f"the model expects the channels {listed(names)}, got a stream with "
-            f"{'; '.join(found) or 'the same channels in another order: ' + listed(info.ch_names)}; "
-            "pick and order the channels (block Pick) or train again"
-        )
-    if expected["sfreq"] != info.sfreq:
-        raise ConfigError(
-            f"the model expects {expected['sfreq']:g} Hz, got {info.sfreq:g} Hz; set the device's rate, decimate, "
-            "or train again"
-        )
-    for saved, channel in zip(expected["channels"], info.channels, strict=True):
-        if (saved["unit"], saved["kind"]) != (channel.unit, channel.kind.value):
-            raise ConfigError(
-                f"the model expects {saved['name']} as {saved['kind']} in {saved['unit']}, got {channel.kind.value} in "
-                f"{channel.unit}; convert the unit at the driver or train again"
-            )
+    channels = tuple(Channel(c["name"], Kind(c["kind"]), c["unit"]) for c in expected["channels"])
+    found = difference("the model", StreamInfo("model", expected["sfreq"], channels), info)
+    if found:
+        raise ConfigError(found)

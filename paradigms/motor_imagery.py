@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from bci.ports import Block
 from bci.signal.filters import Bandpass, Notch
 from bci.signal.spatial import Pick, Reference
 from bci.signal.whiten import Whiten
-from bci.trial import Phase, Slide, Trial, Window
+from bci.trial import Locked, Phase, Slide, Trial, Window
 
 
 class MotorImagery:
@@ -77,10 +79,14 @@ class MotorImagery:
         command_valid_s: float = 0.3,
     ) -> None:
         self.classes = tuple(classes)
-        self.n_trials, self.cue_s, self.pause_s = n_trials, cue_s, (pause_s[0], pause_s[1])
+        self.n_trials, self.cue_s = n_trials, cue_s
+        self.pause_s: tuple[float, ...] = tuple(pause_s)
         self.low_hz, self.high_hz, self.order, self.line_hz = low_hz, high_hz, order, line_hz
         self.reference, self.channels, self.whiten = reference, channels, whiten
-        self.window, self.answer_s = window, (answer_s[0], answer_s[1])
+        if isinstance(window, Locked) and not window.codes:
+            window = replace(window, codes=self.classes)  # not to pauses and phases
+        self.window = window
+        self.answer_s: tuple[float, float] = tuple(answer_s)  # type: ignore[assignment]  # its length is checked
         self.command_valid_s = command_valid_s
         self._check()
 
@@ -89,13 +95,26 @@ class MotorImagery:
             raise ConfigError(f"motor imagery needs two different classes or more, got {self.classes}; name them")
         if not {"left", "right"} & set(self.classes):
             raise ConfigError(f"motor imagery drives by 'left' and 'right', got {self.classes}; name at least one")
-        if not 0 <= self.pause_s[0] <= self.pause_s[1]:
-            raise ConfigError(f"pause_s must be (shortest, longest) in s, got {self.pause_s}")
-        longest = self.answer_s[1] - self.answer_s[0]
-        if isinstance(self.window, Slide) and self.window.length_s > longest:
+        if self.n_trials < 1 or not self.command_valid_s > 0:
             raise ConfigError(
-                f"a window of {self.window.length_s} s does not fit into the answer from {self.answer_s[0]} to "
-                f"{self.answer_s[1]} s after the cue; shorten window.length_s or lengthen answer_s"
+                f"motor imagery needs a trial or more and commands that hold for longer than 0 s, got {self.n_trials} "
+                f"trials and {self.command_valid_s} s; correct n_trials or command_valid_s"
+            )
+        if len(self.pause_s) != 2 or not 0 <= self.pause_s[0] <= self.pause_s[1] < math.inf:
+            raise ConfigError(f"pause_s must be (shortest, longest) in s, got {self.pause_s}; correct it")
+        if len(self.answer_s) != 2 or not 0 <= self.answer_s[0] < self.answer_s[1] <= self.cue_s < math.inf:
+            raise ConfigError(
+                f"the answer lies within the cue, 0 <= answer_s[0] < answer_s[1] <= cue_s, got {self.answer_s} s in a "
+                f"cue of {self.cue_s} s; shorten answer_s or lengthen cue_s"
+            )
+        window, (begin_s, end_s) = self.window, self.answer_s
+        first_s, last_s = (0.0, window.length_s) if isinstance(window, Slide) else (window.tmin_s, window.tmax_s)
+        too_long = last_s - first_s > end_s - begin_s + 1e-9
+        outside = isinstance(window, Locked) and (first_s < begin_s - 1e-9 or last_s > end_s + 1e-9)
+        if too_long or outside:
+            raise ConfigError(
+                f"a window of {last_s - first_s:g} s ({window}) does not fit into the answer from {begin_s:g} to "
+                f"{end_s:g} s after the cue; shorten the window or lengthen answer_s"
             )
 
     def blocks(self) -> list[Block]:
@@ -111,7 +130,7 @@ class MotorImagery:
     def schedule(self, rng: np.random.Generator) -> Iterator[Trial]:
         """Yield balanced trials: a pause of random length, then the cue."""
         for label in balanced(self.classes, self.n_trials, rng):
-            pause_s = float(rng.uniform(*self.pause_s))
+            pause_s = float(rng.uniform(self.pause_s[0], self.pause_s[1]))
             yield Trial(label, (Phase("pause", pause_s), Phase(label, self.cue_s)))
 
     def command(self, decision: Decision) -> Command | None:

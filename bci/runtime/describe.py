@@ -6,11 +6,14 @@ import dataclasses
 import enum
 import math
 import platform
+import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 PACKAGES = ("numpy", "scipy", "numba", "mne", "brainflow", "pylsl", "torch", "scikit-learn", "pyriemann")
 
@@ -23,10 +26,10 @@ def describe(part: Any) -> Any:
     """
     if isinstance(part, float) and not math.isfinite(part):
         return str(part)  # JSON has no infinity
+    if isinstance(part, enum.Enum):
+        return part.name  # before numbers and texts, which some of them are as well
     if part is None or isinstance(part, bool | int | float | str):
         return part
-    if isinstance(part, enum.Enum):
-        return part.name
     if isinstance(part, Path):
         return part.name
     if isinstance(part, Mapping):
@@ -38,7 +41,7 @@ def describe(part: Any) -> Any:
     elif dataclasses.is_dataclass(part) and not isinstance(part, type):
         settings = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
     elif hasattr(part, "tolist"):
-        return part.tolist()
+        return describe(part.tolist())
     else:
         settings = {k: v for k, v in getattr(part, "__dict__", {}).items() if _is_setting(k, v)}
     return {
@@ -52,6 +55,9 @@ def versions() -> dict[str, str]:
     import bci
 
     found = {"bci": bci.__version__, "python": platform.python_version(), "platform": sys.platform}
+    revision = _revision(Path(bci.__file__).parents[1])
+    if revision:
+        found["revision"] = revision
     for name in PACKAGES:
         try:
             found[name] = version(name)
@@ -60,6 +66,20 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _revision(folder: Path) -> str:
+    """Return the revision of a checkout of the project, "" for an installed package."""
+    if not (folder / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
 def _is_setting(name: str, value: Any) -> bool:
-    plain = value is None or isinstance(value, bool | int | float | str | tuple | list | Path | enum.Enum)
+    kinds = (bool, int, float, str, tuple, list, Path, enum.Enum, Mapping, np.ndarray)
+    plain = value is None or isinstance(value, kinds)
     return not name.startswith("_") and not name.endswith("_") and (plain or dataclasses.is_dataclass(value))

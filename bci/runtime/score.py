@@ -204,5 +204,5 @@ def out_of_fold(
         said[test] = fitted.predict_proba(X[test])
         answers = trial_answers(said[test], fitted.classes_, groups[test])
         correct += sum(trials[g] == answer for g, answer in answers.items())
-    score = Score(correct, len(trials), len(classes), f"{n_splits}-fold over trials of one run")
+    score = Score(correct, len(trials), len(classes), f"{n_splits}-fold over trials")
     return score, said, np.asarray(fitted.classes_)

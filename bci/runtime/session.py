@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from bci.clock import Clock, MonotonicClock
-from bci.errors import ConfigError
+from bci.errors import ConfigError, DataError
 from bci.ports import (
     AcceptsMarkers,
     AnswersCues,
@@ -37,7 +37,7 @@ from bci.runtime.score import Score, fit_decoder, out_of_fold
 from bci.runtime.temperature import fit_temperature
 from bci.safety.gate import Gate
 from bci.signal.pipeline import Pipeline
-from bci.stream import StreamInfo
+from bci.stream import StreamInfo, difference
 
 CALIBRATE, FIT, DRIVE, END = "phase:calibrate", "phase:fit", "phase:drive", "phase:end"
 
@@ -96,14 +96,21 @@ class Session:
         self.device: Device = create("devices", device)
         self.paradigm: Paradigm = create("paradigms", paradigm)
         self.decoder: Decoder = create("decoders", decoder)
+        if not isinstance(seed, int) or seed < 0:
+            raise ConfigError(f"a seed is a whole number from 0 on, got {seed!r}; give another")
         self.seed = seed
         self.clock: Clock = MonotonicClock()
         self._rng = np.random.default_rng(seed)
         self._blocks = blocks
         self.pipeline = Pipeline(self._new_blocks(), self.paradigm.window)
         self.outputs = Outputs(effectors)
-        self.gate = gate or Gate(max_age_s=self.outputs.max_age_s)
-        parts = {"device": self.device, "paradigm": self.paradigm, "decoder": self.decoder, "gate": self.gate}
+        self.gate = gate or Gate()
+        # An own gate may be stricter than the effectors, never looser.
+        self.gate.max_age_s = min(self.gate.max_age_s, self.outputs.max_age_s)
+        parts = {
+            "device": self.device, "paradigm": self.paradigm, "blocks": self.pipeline.chain.blocks,
+            "decoder": self.decoder, "gate": self.gate,
+        }  # fmt: skip
         self.resolved = {**describe(parts), "effectors": self.outputs.described, "seed": seed}
         config = {"session": self.resolved, "versions": versions()}
         self._recorder = None if record is None else create("recorders", "xdf", path=record, config=config)
@@ -136,7 +143,7 @@ class Session:
                 self.clock = self.device.clock  # known once the device is open
             if self._recorder is not None:
                 self._texts = {name: self._recorder.add_text(name) for name in ("Decisions", "Commands", "Session")}
-            self.outputs.open(self.clock)
+            self.outputs.open(self.clock, self.recording)
             self._loop.start()
         except BaseException:
             self.close()
@@ -172,10 +179,13 @@ class Session:
         ------
         DataError
             If no window answers a cue.
+        ConfigError
+            If `source` has other channels or another rate than what is driven.
         """
         if source is not None:
             with Session(source, self.paradigm, self.decoder, blocks=self._blocks) as other:
                 self.calibration = other.calibrate()
+            self._check_calibration()
             return self.calibration
         labeller = self._labeller()
         collector = Collector(labeller)
@@ -212,10 +222,12 @@ class Session:
         Raises
         ------
         ConfigError
-            If there is no calibration yet.
+            If there is no calibration yet, or less than two folds are asked for.
         """
         if self.calibration is None:
             raise ConfigError("fit needs a calibration, got none yet; call calibrate() first")
+        if n_splits < 2:
+            raise ConfigError(f"a cross-validated score needs two folds or more, got {n_splits}; leave n_splits out")
         c = self.calibration
         tell(self.decoder, c.info)
         self.score, said, classes = out_of_fold(self.decoder, c.X, c.y, c.groups, n_splits, self.seed)
@@ -243,14 +255,14 @@ class Session:
         Raises
         ------
         ConfigError
-            If the decoder is not fitted, or nothing says when to end.
+            If the decoder is not fitted, knows other classes than the paradigm asks for, was calibrated on other
+            channels, or nothing says when to end.
+        DataError
+            If a recording ends before one window was decided on.
         DeviceLost
             If the device is gone; effectors are halted, the recording is kept.
         """
-        if not hasattr(self.decoder, "classes_"):
-            raise ConfigError("drive needs a fitted decoder; call fit() first or load a model")
-        if duration_s is not None and not duration_s > 0:
-            raise ConfigError(f"a drive lasts longer than 0 s, got {duration_s:g} s; leave it out to drive to the end")
+        self._check_drive(duration_s, cues)
         labeller = self._labeller()
         driver = Driver(self.decoder, self.paradigm, self.gate, self.clock, labeller, self._note, on_decision)
         playing = self._begin(DRIVE, trials=cues)
@@ -276,9 +288,40 @@ class Session:
                 self._play(playing, END)
                 self.outputs.pass_events(self.device)
         self.outputs.neutral()
-        return driver.finish()
+        run = driver.finish()
+        if foreign and not run.decisions:
+            raise DataError(
+                "a recording is driven through from where the calibration ended, this one was over by then; calibrate "
+                "on its first part (until_s) or on another recording (source)"
+            )
+        return run
 
     # ------------------------------------------------------------ inside
+    def _check_drive(self, duration_s: float | None, cues: bool) -> None:
+        """Refuse what could only go wrong later."""
+        if not hasattr(self.decoder, "classes_"):
+            raise ConfigError("drive needs a fitted decoder; call fit() first or load a model")
+        if duration_s is not None and not duration_s > 0:
+            raise ConfigError(f"a drive lasts longer than 0 s, got {duration_s:g} s; leave it out to drive to the end")
+        known, asked = {str(c) for c in self.decoder.classes_}, set(self.paradigm.classes)
+        if known != asked:
+            asked_for, knows = ", ".join(sorted(asked)), ", ".join(sorted(known))
+            raise ConfigError(
+                f"the paradigm asks for {asked_for}, got a decoder that knows {knows}; take a decoder of these "
+                "classes, or set the paradigm's"
+            )
+        self._check_calibration()
+        if duration_s is None and not cues and not isinstance(self.device, HasEnd):
+            raise ConfigError("a drive without cues from a device without end lasts for ever; give duration_s")
+
+    def _check_calibration(self) -> None:
+        """Refuse to drive on other channels than those of the calibration."""
+        if self.calibration is None or self._loop.info is None:
+            return
+        found = difference("the calibration", self.calibration.info, self.pipeline.windower.info)
+        if found:
+            raise ConfigError(found)
+
     def _begin(self, phase: str, trials: bool = True) -> Cues | None:
         """Mark the phase and start its schedule; a recording has both already."""
         if isinstance(self.device, HasEnd):

@@ -73,9 +73,8 @@ class Whiten(Block):
         self._keep = float(np.exp(-self._n_step / (self.memory_s * info.sfreq)))
         self._line = Line(info)
         signals = set(self._columns.tolist())
-        self._out_info = replace(
-            info, channels=tuple(replace(c, unit="1") if i in signals else c for i, c in enumerate(info.channels))
-        )
+        channels = tuple(replace(c, unit="1", scale=1.0) if i in signals else c for i, c in enumerate(info.channels))
+        self._out_info = replace(info, channels=channels)
         self.reset()
         return self._out_info
 

@@ -3,7 +3,9 @@ import pytest
 from bci.config import SessionConfig
 from bci.errors import ConfigError
 from bci.safety.link import GuardedEffector
-from bci.trial import Slide
+from bci.signal.filters import Bandpass
+from bci.stream import Flag
+from bci.trial import Locked, Slide
 
 
 def write(tmp_path, text):
@@ -64,3 +66,34 @@ def test_an_effector_with_settings_goes_behind_the_guard_too(tmp_path):
 def test_missing_file_says_so(tmp_path):
     with pytest.raises(ConfigError, match="check the path"):
         SessionConfig.from_toml(tmp_path / "none.toml")
+
+
+def test_a_file_gives_blocks_locked_codes_flags_and_what_to_calibrate_on(tmp_path):
+    path = write(
+        tmp_path,
+        """
+        [[blocks]]
+        name = "bandpass"
+        low_hz = 7
+        high_hz = 35
+        [paradigm]
+        name = "motor-imagery"
+        classes = ["left", "right"]
+        window = { tmin_s = 0.5, tmax_s = 3.5, codes = ["left", "right"] }
+        [gate]
+        bad_flags = ["GAP", "FLAT"]
+        [calibrate]
+        until_s = 60
+        """,
+    )
+    config = SessionConfig.from_toml(path)
+    session = config.session()
+    assert session.paradigm.window == Locked(0.5, 3.5, ("left", "right"))
+    assert [type(b) for b in session.pipeline.chain.blocks] == [Bandpass]
+    assert session.gate.bad_flags == Flag.GAP | Flag.FLAT
+    assert config.calibrate.until_s == 60
+
+
+def test_an_unknown_flag_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="unknown flag .* 'GAPS'.*did you mean GAP"):
+        SessionConfig.from_toml(write(tmp_path, "[gate]\nbad_flags = ['GAPS']")).session()

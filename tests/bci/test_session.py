@@ -18,6 +18,7 @@ from bci.runtime.collect import Collector, Labeller
 from bci.runtime.score import binomial_interval
 from bci.runtime.session import Session
 from bci.safety.console import ScriptedOperator
+from bci.safety.gate import Gate
 from bci.safety.link import GuardedEffector
 from bci.signal.filters import Bandpass
 from bci.signal.spatial import Pick
@@ -427,3 +428,71 @@ def test_twenty_killed_sessions_keep_every_accepted_sample(tmp_path):
     rng = np.random.default_rng(0)
     for k in range(20):
         kill_a_session(tmp_path / f"killed-{k}.xdf", float(rng.uniform(0.05, 2.0)))
+
+
+def test_a_calibration_of_other_channels_is_refused(recorded):
+    path, _ = recorded
+    from bci.simulation.person import CHANNELS
+
+    with (
+        Session(Participant(channels=CHANNELS[::-1]), imagery()) as session,
+        pytest.raises(ConfigError, match="the calibration expects the channels .* another order"),
+    ):
+        session.calibrate(str(f"replay:{path}"))
+
+
+def test_a_drive_without_an_end_is_refused(recorded):
+    path, _ = recorded
+    with Session(Participant(seed=2), imagery()) as session:
+        session.calibrate(f"replay:{path}")
+        session.fit()
+        with pytest.raises(ConfigError, match="lasts for ever"):
+            session.drive(cues=False)
+
+
+def test_a_decoder_of_other_classes_is_refused(recorded):
+    path, _ = recorded
+    with Session(Replay(path), imagery(), "csp-lda") as session:
+        session.calibrate()
+        session.fit()
+        decoder = session.decoder
+    with (
+        Session("participant", imagery(classes=("left", "right")), decoder) as session,
+        pytest.raises(ConfigError, match="asks for left, right, got a decoder that knows left, rest, right"),
+    ):
+        session.drive(10)
+
+
+def test_a_foreign_recording_that_is_over_before_the_drive_is_refused(tmp_path):
+    with Session(Participant(seed=2), imagery(), record=tmp_path / "a.xdf", seed=1) as session:
+        session.calibrate()
+        session.fit()
+    with Session(Replay(tmp_path / "a.xdf", events={c: c for c in ("left", "right", "rest")}), imagery()) as session:
+        session.calibrate()
+        session.fit()
+        with pytest.raises(DataError, match="calibrate on its first part"):
+            session.drive()
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_score_needs_two_folds(recorded, n):
+    path, _ = recorded
+    with Session(Replay(path), imagery(), "csp-lda") as session:
+        session.calibrate()
+        with pytest.raises(ConfigError, match="two folds"):
+            session.fit(n_splits=n)
+
+
+def test_a_session_describes_its_chain_its_device_and_its_revision():
+    from bci.runtime.describe import versions
+
+    session = Session(Participant(strength=0.5, drop=[(1.0, 3)]), imagery(), blocks=[Pick(("C3", "C4"))])
+    assert session.resolved["blocks"] == [{"class": "bci.signal.spatial.Pick", "channels": ["C3", "C4"]}]
+    assert session.resolved["device"]["strength"] == 0.5 and session.resolved["device"]["drop"] == [[1.0, 3]]
+    assert "GAP" in session.resolved["gate"]["bad_flags"]
+    assert versions()["revision"]
+
+
+def test_an_own_gate_is_never_looser_than_the_effectors():
+    guarded = GuardedEffector("log", limits=Limits(hazard=Hazard.BODY, max_age_s=0.3))
+    assert Session(effectors=[guarded], gate=Gate(max_age_s=1.0)).gate.max_age_s == 0.3

@@ -241,3 +241,18 @@ def test_a_header_whose_length_begins_like_pickle_or_zlib_is_read(tmp_path, firs
             break
     assert path.read_bytes()[0] == first
     assert passport.load(path).manifest["provenance"]["note"] == "x" * n
+
+
+def test_a_chain_with_another_matrix_or_other_neighbours_is_refused(tmp_path):
+    from bci.signal.spatial import Laplacian, SpatialFilter
+
+    pairs = [
+        (SpatialFilter(np.eye(3), "abc"), SpatialFilter(np.fliplr(np.eye(3)), "abc")),
+        (Laplacian({"C3": ["Cz"]}), Laplacian({"C3": ["C4"]})),
+    ]
+    for number, (one, other) in enumerate(pairs):
+        decoder = CspLda(2).fit(*windows())
+        path = passport.save(tmp_path / f"{number}.bci", decoder, INFO, blocks=[one], window=Slide(1.0, 0.5))
+        passport.load(path, blocks=[one])
+        with pytest.raises(ConfigError, match="was trained on the chain"):
+            passport.load(path, blocks=[other])

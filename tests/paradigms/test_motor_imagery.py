@@ -10,7 +10,7 @@ from bci.paradigms.schedule import balanced
 from bci.stream import Channel, StreamInfo
 from bci.testing.contract import ContractError
 from bci.testing.paradigm import check_paradigm
-from bci.trial import Phase, Slide, Trial
+from bci.trial import Locked, Phase, Slide, Trial
 
 INFO = StreamInfo("amp", 250.0, tuple(Channel(n) for n in ("C3", "Cz", "C4")))
 
@@ -86,3 +86,19 @@ class SharedBlocks(MotorImagery):
 def test_checker_catches_a_bad_paradigm(bad):
     with pytest.raises(ContractError):
         check_paradigm(bad, INFO)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cue_s": -1.0}, {"cue_s": float("nan")}, {"cue_s": 1.0}, {"pause_s": (1.0,)}, {"n_trials": 0},
+        {"answer_s": (4.0, 0.5)}, {"window": Locked(0.0, 5.0)}, {"command_valid_s": 0.0},
+    ],
+)  # fmt: skip
+def test_times_that_do_not_fit_are_refused(settings):
+    with pytest.raises(ConfigError):
+        MotorImagery(**settings)
+
+
+def test_a_locked_window_without_codes_is_locked_to_the_cues():
+    assert MotorImagery(window=Locked(0.5, 3.5)).window.codes == ("left", "right", "rest")
