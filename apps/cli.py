@@ -61,6 +61,17 @@ def decoder_option(default: str = "csp-lda") -> Callable[[Any], Any]:
     )
 
 
+def event_option(command: Any) -> Any:
+    """Add --event."""
+    return click.option(
+        "--event",
+        "events",
+        multiple=True,
+        metavar="CODE=CLASS",
+        help="What an event of a recording means, as in T1=left.",
+    )(command)
+
+
 @click.group(cls=PlainGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(bci.__version__, prog_name="bci")
 def main() -> None:
@@ -78,6 +89,7 @@ def main() -> None:
     import logging
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    logging.getLogger("bci.apps.outputs.log").setLevel(logging.INFO)  # an output whose only face is the log
 
 
 @main.command()
@@ -95,9 +107,17 @@ def main() -> None:
     type=above(0, or_equal=True),
     help="How strongly the simulated brain answers; 0: not.",
 )
+@event_option
 @json_option
 def demo(as_json: bool, **options: Any) -> None:
-    """Calibrate, fit, drive, drill, report: the whole loop once."""
+    """Calibrate, fit, drive, drill, report: the whole loop once.
+
+    \b
+    bci demo                                  a simulated person, as fast as possible
+    bci demo --show                           with windows, in real time
+    bci demo --device participant,strength=0  a brain that does not answer: chance
+    bci demo --device replay:run.xdf          a recording
+    """
     from bci.apps.demo import run_demo
 
     result = run_demo(**options, say=(lambda _: None) if as_json else click.echo)
@@ -108,7 +128,12 @@ def demo(as_json: bool, **options: Any) -> None:
 @main.command()
 @json_option
 def devices(as_json: bool) -> None:
-    """List what samples can come from: plugins, boards, LSL streams on this network."""
+    """List what samples can come from: plugins, boards, LSL streams on this network.
+
+    \b
+    bci devices
+    bci devices --json | python -m json.tool
+    """
     from bci.apps.inspect import list_devices
 
     found = list_devices()
@@ -145,6 +170,10 @@ def view(device: str, band: tuple[float, float], no_band: bool, notch: str, **op
 
     Click a channel's name to see its spectrum; hover over ? for the keys. A running session is
     watched with --device tap:ADDRESS, where ADDRESS is what its tap says.
+
+    \b
+    bci view --device brainflow:synthetic --notch 60
+    bci view --device replay:run.xdf,speed=1 --spectrum
     """
     from bci.apps.viewer.process import view_device
 
@@ -199,7 +228,7 @@ def replay(as_json: bool, **options: Any) -> None:
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
 @decoder_option()
 @click.option("--model", default="model.bci", show_default=True, type=click.Path(path_type=Path), help="File to write.")
-@click.option("--event", "events", multiple=True, metavar="CODE=CLASS", help="What an event means, as in T1=left.")
+@event_option
 @click.option(
     "--paradigm",
     default="motor-imagery",
@@ -232,8 +261,9 @@ def train(as_json: bool, **options: Any) -> None:
     shell_complete=_complete_device,
 )
 @click.option("--model", default=None, type=click.Path(path_type=Path), help="Use a saved model instead of fitting.")
+@event_option
 @json_option
-def run(config: Path, device: str | None, model: Path | None, as_json: bool) -> None:
+def run(config: Path, device: str | None, model: Path | None, events: tuple[str, ...], as_json: bool) -> None:
     """Run the session that the TOML file CONFIG describes.
 
     \b
@@ -244,7 +274,7 @@ def run(config: Path, device: str | None, model: Path | None, as_json: bool) -> 
     from bci.apps.train import run_config
 
     with _plain_log():
-        result = run_config(config, device, model, say=functools.partial(click.echo, err=True))
+        result = run_config(config, device, model, events, say=functools.partial(click.echo, err=True))
     click.echo(json.dumps(result) if as_json else result["text"])
 
 
@@ -266,6 +296,10 @@ def evaluate(as_json: bool, **options: Any) -> None:
     """Score imagery on real EEG as it would have happened live (people of PhysioNet's eegmmidb).
 
     The folder that holds eegmmidb/S001, ... is named by the environment variable BCI_DATA.
+
+    \b
+    bci evaluate                                   everybody, in-process and over LSL
+    bci evaluate --subject S001 --over process     one person, quickly
     """
     from bci.apps.evaluate import evaluate_eegmmidb
 
@@ -279,7 +313,12 @@ def evaluate(as_json: bool, **options: Any) -> None:
 @main.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Check this installation: packages, clocks, screens, streams, rights."""
+    """Check this installation: packages, clocks, screens, disk, rights.
+
+    \b
+    bci doctor
+    bci doctor --json
+    """
     from bci.apps.inspect import examine
 
     checks = examine()

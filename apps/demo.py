@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +17,35 @@ from bci.apps.operator import Operator
 from bci.apps.pictures import take_pictures
 from bci.apps.progress import FollowSignal
 from bci.apps.report import write_report
-from bci.errors import PluginError
+from bci.apps.train import renamed
+from bci.clock import ManualClock
+from bci.errors import BciError, ConfigError, PluginError
 from bci.paradigms.motor_imagery import MotorImagery
-from bci.ports import Effector, HasEnd
+from bci.ports import Effector, HasEnd, HasOwnTime
 from bci.registry import create
 from bci.runtime.collect import Calibration
+from bci.runtime.loop import Turn
 from bci.runtime.run import Run
 from bci.runtime.session import Session
 from bci.safety.console import ScriptedOperator
 from bci.safety.link import guarded
+from bci.settings import split_spec
 
 PLUGS = {"hand": "rehabilitation hand", "stimulator": "simulated stimulator", "vr": "virtual scene", "car": "car"}
+PLUG_EVENTS = {
+    "hand/close": "hand closed",
+    "hand/open": "hand opened",
+    "car:left:accepted": "lane changes accepted",
+    "car:right:accepted": "lane changes accepted",
+    "car:left:refused": "lane changes refused",
+    "car:right:refused": "lane changes refused",
+    "car:collision": "collisions",
+    "vr:frames": "seconds of virtual scene",
+}
+"""What the plugs report, by how it begins."""
+PACED_S = 25.0
+"""How much of the driving is held back to real time, s: a hand and a car need that to move."""
+CLASSES = ("left", "right", "rest")
 CAP_MA = 10.0
 """What the simulated patient and operator agree on, mA."""
 
@@ -38,6 +59,7 @@ def run_demo(
     out: Path = Path("out"),
     seed: int = 0,
     strength: float = 1.0,
+    events: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run the demo; return what was measured.
@@ -60,11 +82,20 @@ def run_demo(
         Seed of schedule and person.
     strength : float
         How strongly the simulated brain answers.
+    events : sequence of str
+        ``CODE=CLASS`` for a recording whose events have other names.
     say : callable
         Takes each line of text.
+
+    Raises
+    ------
+    ConfigError
+        If windows are to be shown where there is no display.
     """
     begin_s = time.monotonic()
-    source = _source(device, live or show, seed, strength)
+    if show and not has_display():
+        raise ConfigError("--show opens windows, there is no display here; leave it out and look at the report")
+    source = _source(device, live or show, seed, strength, events)
     if not show:  # windows of the plugs' own processes
         os.environ.update(QT_QPA_PLATFORM="offscreen", SDL_VIDEODRIVER="dummy")
     plugs, missing = _plugs(show)
@@ -72,7 +103,13 @@ def run_demo(
     for line in missing:
         say(line)
     folder = _new_folder(out)
+    seen = _Seen()
     with FollowSignal() as bar:
+
+        def on_turn(turn: Turn) -> None:
+            bar(turn)
+            seen(turn)
+
         session = Session(
             source,
             MotorImagery(n_trials=10),
@@ -80,13 +117,20 @@ def run_demo(
             effectors=list(plugs.values()),
             record=folder / "session.xdf",
             seed=seed,
-            on_turn=bar,
+            on_turn=on_turn,
         )
-        calibration, run, states = _play(session, folder, minutes, say)
+        try:
+            calibration, run, states = _play(session, folder, minutes, seen, say)
+        except (KeyboardInterrupt, BciError):
+            if (folder / "session.xdf").exists():
+                say(f"What was recorded so far is in {folder / 'session.xdf'}.")
+            raise
     say("Safety drill: the decoder is killed while it drives ...")
     drilled = drill()
     pictures = take_pictures(folder, run)
     result = _result(session, run, drilled, states, folder, time.monotonic() - begin_s)
+    result["plugs"] = dict(seen.counts)
+    result["guard_logs"] = [str(path) for path in session.outputs.logs]
     facts = _facts(result, device, decoder)
     report = write_report(
         folder / "report.html", "Motor imagery, one session", run, calibration,
@@ -95,21 +139,27 @@ def run_demo(
     for name, text in facts:
         say(f"  {name:<22} {text}")
     say(f"\nRecording: {result['recording']}\nReport:    {report}")
+    for path in result["guard_logs"]:
+        say(f"Guard log: {path}")
     for caption, path in pictures.items():
-        say(f"Picture:   {path} ({caption})")
+        say(f"Picture:   {path} ({caption}, drawn for the strongest command of the run)")
     return {**result, "report": str(report), "pictures": {k: str(v) for k, v in pictures.items()}}
 
 
 def _play(
-    session: Session, folder: Path, minutes: float, say: Callable[[str], None]
+    session: Session, folder: Path, minutes: float, seen: _Seen, say: Callable[[str], None]
 ) -> tuple[Calibration, Run, dict[str, str]]:
     """Calibrate, fit, arm and drive; return calibration, run, and the guards' last states."""
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_if_empty, folder)
         stack.enter_context(session)
         consoles = {g.spec: g.console for g in session.outputs.guarded}
-        stack.enter_context(Operator(consoles, say, may_arm=False))
-        say("Calibrating: left hand, right hand and rest, 10 trials each ...")
+        stack.enter_context(Operator(consoles, say, may_arm=False, stop=session.outputs.stop))
+        recorded = isinstance(session.device, HasEnd)
+        say(
+            "Calibrating on the recording's own cues ..." if recorded
+            else "Calibrating: left hand, right hand and rest, 10 trials each ..."
+        )  # fmt: skip
         calibration = _calibrate(session)
         score = session.fit()
         say(f"Fitted on {calibration.n_trials} trials: {score}")
@@ -119,7 +169,13 @@ def _play(
             operator.arm()
         if consoles:
             say("A simulated operator tried each stop, armed the guards in two steps and holds the deadman.")
-        say(f"Driving for {minutes:g} min of signal ...")
+        own_time = isinstance(session.device, HasOwnTime) and isinstance(session.device.clock, ManualClock)
+        paced_s = min(PACED_S, minutes * 30) if own_time else 0.0
+        say(
+            f"Driving for {minutes:g} min of signal"
+            + (f", the first {paced_s:g} s of it in real time, so that the plugs can follow ..." if paced_s else " ...")
+        )
+        seen.pace(paced_s)
         run = session.drive(minutes * 60)
         return calibration, run, {g.spec: g.state for g in session.outputs.guarded}
 
@@ -133,14 +189,43 @@ def _calibrate(session: Session) -> Calibration:
     return session.calibrate()
 
 
-def _source(device: str, live: bool, seed: int, strength: float) -> Any:
-    name = device.partition(":")[0]
-    if name == "participant":
-        return create("devices", device, seed=seed, strength=strength, speed=1.0 if live else "max")
-    if name == "replay":
-        names = {"T0": "rest", "T1": "left", "T2": "right"}
-        return create("devices", device, speed=1.0 if live else "max", rename=names)
-    return create("devices", device)
+class _Seen:
+    """Count what the plugs did; hold simulated time back to real time for a while, since windows cannot hurry."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._until_s = self._offset_s = float("nan")
+        self._paced_s = 0.0
+
+    def pace(self, seconds: float) -> None:
+        """Let the next `seconds` of signal take as long as they are."""
+        self._paced_s = seconds
+
+    def __call__(self, turn: Turn) -> None:
+        for event in turn.chunk.events:
+            for begin, what in PLUG_EVENTS.items():
+                if event.code.startswith(begin):
+                    self.counts[what] += 1
+        if not self._paced_s or not turn.chunk.n_samples:
+            return
+        now_s, signal_s = time.monotonic(), turn.stop_s
+        if math.isnan(self._until_s):
+            self._until_s, self._offset_s = signal_s + self._paced_s, now_s - signal_s
+        if signal_s > self._until_s:
+            self._paced_s = 0.0
+        else:
+            time.sleep(max(0.0, signal_s + self._offset_s - now_s))
+
+
+def _source(device: str, live: bool, seed: int, strength: float, events: Sequence[str]) -> Any:
+    plain, given = split_spec(device)
+    speed: float | str = 1.0 if live else "max"
+    defaults: dict[str, dict[str, Any]] = {
+        "participant": {"seed": seed, "strength": strength, "speed": speed},
+        "replay": {"speed": speed, "rename": {"T0": "rest", "T1": "left", "T2": "right"} | renamed(events, CLASSES)},
+    }
+    settings = defaults.get(plain.partition(":")[0], {})
+    return create("devices", device, **{k: v for k, v in settings.items() if k not in given})
 
 
 def _plugs(show: bool) -> tuple[dict[str, Effector], list[str]]:
@@ -158,6 +243,11 @@ def _plugs(show: bool) -> tuple[dict[str, Effector], list[str]]:
         except PluginError as error:
             missing.append(f"Without the {what}: {error}")
     return plugs, missing
+
+
+def has_display() -> bool:
+    """Return whether a window could be seen."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _new_folder(out: Path) -> Path:
@@ -207,6 +297,7 @@ def _facts(result: dict[str, Any], device: str, decoder: str) -> list[tuple[str,
         ("gate", ", ".join(f"{k} {n}" for k, n in sorted(result["gate"].items()))),
         ("latency, ms", f"median / 99th percentile: {stages}"),
         ("age of newest sample", f"median {latency['age'][0]:.0f} ms, 99th percentile {latency['age'][1]:.0f} ms"),
+        ("plugs", ", ".join(f"{k} {n}" for k, n in sorted(result["plugs"].items())) or "did nothing"),
         ("guards at the end", ", ".join(f"{k} {v}" for k, v in result["guards"].items()) or "none"),
         ("safety drill", drilled["text"]),
         ("time taken", f"{result['seconds']:.0f} s"),

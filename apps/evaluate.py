@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from bci.acquisition.replay import Replay
 from bci.datasets.eegmmidb import EVENTS, Eegmmidb
-from bci.errors import ConfigError
+from bci.errors import ConfigError, DataError
 from bci.paradigms.motor_imagery import MotorImagery
 from bci.registry import create
 from bci.runtime.run import Run
@@ -69,15 +69,22 @@ def evaluate_eegmmidb(
             data.path(person, number)  # what is missing is said now, not after an hour
     ways = {"process": ["process"], "lsl": ["lsl"], "both": ["process", "lsl"]}[over]
     rows: list[dict[str, Any]] = []
+    failed: list[str] = []
     try:
         for person in tqdm(people, desc="people", unit="person", disable=None):
-            rows.append(_one(data, person, decoder, ways, speed))
+            try:
+                rows.append(_one(data, person, decoder, ways, speed))
+            except DataError as error:
+                failed.append(person)
+                say(f"{person} is left out: {error}")
+        if not rows:
+            raise DataError(f"nobody of {', '.join(people)} could be scored; see what was said of each")
     except KeyboardInterrupt:
         if rows:
             say(f"Stopped after {len(rows)} of {len(people)} people.")
             _report(rows, ways, decoder, say)
         raise
-    return _report(rows, ways, decoder, say)
+    return {**_report(rows, ways, decoder, say), "failed": failed}
 
 
 def _one(data: Eegmmidb, person: str, decoder: str, ways: list[str], speed: float) -> dict[str, Any]:
@@ -85,8 +92,9 @@ def _one(data: Eegmmidb, person: str, decoder: str, ways: list[str], speed: floa
     row: dict[str, Any] = {"person": person}
     for way in ways:
         run, fitted = _drive(data, person, decoder, way, speed, fitted)
-        assert run.score is not None
-        row[way] = {"correct": run.score.correct, "n": run.score.n, "hash": run.hash}
+        if run.score is None:
+            raise DataError(f"no cued trial of {person} was answered {way}; check run 12 of the recording")
+        row[way] = {**run.score.as_dict(), "hash": run.hash}
         row[way]["decode_ms"] = 1e3 * run.latency["decode"][0]
     return row
 
@@ -121,10 +129,12 @@ def _serve(path: Path, name: str, speed: float) -> subprocess.Popen[bytes]:
 def _report(rows: list[dict[str, Any]], ways: list[str], decoder: str, say: Callable[[str], None]) -> dict[str, Any]:
     say(f"\nImagined left against right fist, decoder {decoder!r}: calibrated on runs 4 and 8 (30 trials),")
     say("decided in the live loop on run 12 (15 trials), causal filters, one setting for everybody.\n")
-    say("person   " + "   ".join(f"{'over ' + w:>14}" for w in ways) + "   decisions")
+    say("person   " + "   ".join(f"{'over ' + w + ' (95 %)':>26}" for w in ways) + "   decisions")
     for row in rows:
         cells = "   ".join(
-            f"{row[w]['correct']:>6}/{row[w]['n']} = {row[w]['correct'] / row[w]['n']:.2f}" for w in ways
+            f"{row[w]['correct']:>6}/{row[w]['n']} = {row[w]['accuracy']:.2f} "
+            f"({row[w]['low']:.2f}-{row[w]['high']:.2f})"
+            for w in ways
         )
         same = "identical" if len({row[w]["hash"] for w in ways}) == 1 else "DIFFERENT"
         say(f"{row['person']:<8} {cells}   {same if len(ways) > 1 else row[ways[0]]['hash'][:12]}")

@@ -45,7 +45,6 @@ def take_pictures(folder: Path, run: Run, timeout_s: float = 60.0) -> dict[str, 
         if path.exists():
             made[caption] = path
         else:
-            _log.warning(
-                "no picture of the %s: %s", caption, (errors or "").strip().splitlines()[-1:] or "it took too long"
-            )
+            why = (errors or "").strip().splitlines() or ["it took too long"]
+            _log.warning("no picture of the %s: %s", caption, why[-1])
     return made

@@ -47,7 +47,7 @@ def train_model(
         If `events` are not of that form, or the model cannot be written there.
     """
     rules: Paradigm = create("paradigms", paradigm)
-    rename = _renamed(events, rules.classes)
+    rename = renamed(events, rules.classes)
     _check_writable(model)
     replayed = Replay(list(recordings), rename=rename)
     with FollowSignal() as follow, Session(replayed, rules, _talkative(decoder), on_turn=follow) as session:
@@ -66,7 +66,11 @@ def train_model(
 
 
 def run_config(
-    path: Path, device: str | None = None, model: Path | None = None, say: Callable[[str], None] = print
+    path: Path,
+    device: str | None = None,
+    model: Path | None = None,
+    events: Sequence[str] = (),
+    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run the session of a TOML file; return what was reached.
 
@@ -78,25 +82,37 @@ def run_config(
         Another source than the file says.
     model : Path, optional
         A saved model; without one the session calibrates and fits.
+    events : sequence of str
+        ``CODE=CLASS`` for a recording whose events have other names.
     say : callable
         Takes what the operator at the keyboard is told.
     """
     config = SessionConfig.from_toml(path)
     changes: dict[str, Any] = {} if device is None else {"device": create("devices", device)}
+    if events:
+        rules: Paradigm = config.paradigm.create("paradigms")
+        settings = {"rename": renamed(events, rules.classes)}
+        changes["device"] = create("devices", device or config.device.name, **(
+            settings if device else {**config.device.settings, **settings}
+        ))  # fmt: skip
     loaded = passport.load(model) if model is not None else None
     if loaded is not None:
         changes["decoder"] = loaded.decoder
     with contextlib.ExitStack() as stack:
         changes["on_turn"] = stack.enter_context(FollowSignal())
         session = stack.enter_context(config.session(**changes))
-        stack.enter_context(Operator({g.spec: g.console for g in session.outputs.guarded}, say))
+        guarded = session.outputs.guarded
+        limits = {g.spec: g.limits_in_words for g in guarded}
+        stop = session.outputs.stop
+        stack.enter_context(Operator({g.spec: g.console for g in guarded}, say, stop=stop, limits=limits))
         try:
             if loaded is not None:
                 loaded.check(session.pipeline.windower.info, session.paradigm.blocks(), session.paradigm.window)
             else:
-                session.calibrate()
+                session.calibrate(config.calibrate.source, until_s=config.calibrate.until_s)
                 session.fit()
             run = session.drive(config.drive.duration_s, cues=config.drive.cues)
+            logs = session.outputs.logs
         except (KeyboardInterrupt, BciError):
             if session.recording is not None:
                 say(f"What was recorded so far is in {session.recording}.")
@@ -105,6 +121,7 @@ def run_config(
     lines += [f"Driving: {run.score or 'no cued trial'}; {len(run.decisions)} decisions, SHA-256 {run.hash[:16]}"]
     if config.record:
         lines.append(f"Recording: {session.recording}")
+        lines += [f"Guard's log: {path}" for path in logs]
     return {
         "score": session.score.as_dict() if session.score else None,
         "online": run.score.as_dict() if run.score else None,
@@ -114,7 +131,8 @@ def run_config(
     }
 
 
-def _renamed(events: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
+def renamed(events: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
+    """Return what events mean, from texts ``CODE=CLASS``; `ConfigError` for what is not of that form."""
     rename = {}
     for text in events:
         code, equals, label = text.partition("=")

@@ -104,14 +104,20 @@ def test_a_recording_is_trained_on_and_the_model_drives(tmp_path):
     assert again["decisions"] == 31  # from the first sample on, so the first window ends after 2 s
 
 
-def test_the_demo_runs_and_reports(tmp_path):
+def demo(tmp_path, *options):
     env = dict(os.environ, OPENBLAS_NUM_THREADS="1")
     done = subprocess.run(
-        [sys.executable, "-m", "bci.apps.cli", "demo", "--minutes", "0.3", "--out", str(tmp_path), "--json"],
+        [sys.executable, "-m", "bci.apps.cli", "demo", "--out", str(tmp_path), "--json", *options],
         capture_output=True, text=True, env=env, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_demo_runs_and_reports(tmp_path):
+    result = demo(tmp_path, "--minutes", "0.5")
+    assert sum(result["plugs"].values()) >= 1
+    assert all(Path(path).exists() for path in result["guard_logs"]) and len(result["guard_logs"]) == 4
     assert result["drill"]["neutral_s"] > 0
     assert result["score"]["n"] == 30
     assert set(result["latency_ms"]) >= {"blocks", "decode", "age"}
@@ -129,3 +135,18 @@ def test_example_is_short_and_replays_identically(tmp_path):
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout.splitlines()[-1])
     assert outputs[0] == outputs[1]
+
+
+@pytest.mark.slow
+def test_the_demo_runs_on_a_recording_on_a_board_and_over_lsl(tmp_path):
+    first = demo(tmp_path, "--minutes", "0.5")
+    again = demo(tmp_path, "--minutes", "0.5", "--device", f"replay:{first['recording']}")
+    assert again["hash"] == first["hash"]
+    assert sum(again["plugs"].values()) >= 1
+    name = f"demo-{os.getpid()}"
+    serve = [sys.executable, "-m", "bci.acquisition.lsl_serve", first["recording"], "--name", name, "--speed", "20"]
+    with subprocess.Popen([*serve, "--run-once"], cwd=ROOT) as sender:
+        over_lsl = demo(tmp_path, "--minutes", "0.5", "--device", f"lsl-replay:{name}")
+        sender.kill()
+    assert over_lsl["decisions"] > 0
+    assert demo(tmp_path, "--minutes", "0.1", "--device", "brainflow:synthetic")["decisions"] > 0
