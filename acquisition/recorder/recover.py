@@ -5,15 +5,13 @@ from __future__ import annotations
 import io
 import logging
 import os
-import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-from bci.errors import ConfigError, FormatError
+from bci.acquisition.recorder.xdf_blocks import MAGIC
+from bci.errors import FormatError
 
 _log = logging.getLogger(__name__)
-
-_MAGIC = b"XDF:"
 
 
 def complete_length(path: str | os.PathLike[str]) -> int:
@@ -54,37 +52,6 @@ def open_complete(path: str | os.PathLike[str]) -> BinaryIO:
     return io.BufferedReader(_Beginning(path, length))
 
 
-def repair(path: str | os.PathLike[str], target: str | os.PathLike[str] | None = None) -> Path:
-    """Return an XDF file that every reader takes: `path` itself if it is whole, else a copy without the half chunk.
-
-    Parameters
-    ----------
-    path : path
-        Recording; it is never changed.
-    target : path, optional
-        Where the copy goes; beside the recording with ``-repaired`` in its name by default.
-
-    Raises
-    ------
-    FormatError
-        If the file does not begin as XDF does.
-    ConfigError
-        If the copy's name is taken.
-    """
-    source = Path(path)
-    length = complete_length(source)
-    if length == source.stat().st_size and target is None:
-        return source
-    _say(source, length)
-    copy = Path(target) if target is not None else source.with_name(f"{source.stem}-repaired{source.suffix}")
-    try:
-        with open(copy, "xb") as out, io.BufferedReader(_Beginning(source, length)) as whole:
-            shutil.copyfileobj(whole, out, 1 << 20)
-    except FileExistsError:
-        raise ConfigError(f"the repaired copy needs a new file; {copy} exists and is kept; name another one") from None
-    return copy
-
-
 class _Beginning(io.RawIOBase):
     """The first `length` bytes of a file."""
 
@@ -116,13 +83,11 @@ class _Beginning(io.RawIOBase):
 
 
 def _whole(file: BinaryIO, name: str) -> int:
-    start = file.read(len(_MAGIC))
-    if start != _MAGIC:
-        raise FormatError(
-            f"an XDF file begins with {_MAGIC!r}, {name} with {start!r}; it is of another format or empty"
-        )
+    start = file.read(len(MAGIC))
+    if start != MAGIC:
+        raise FormatError(f"an XDF file begins with {MAGIC!r}, {name} with {start!r}; it is of another format or empty")
     size = file.seek(0, os.SEEK_END)
-    position = len(_MAGIC)
+    position = len(MAGIC)
     while True:
         file.seek(position)
         head = file.read(9)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import json
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from bci.acquisition.recorder.check_file import check_path
+from bci.acquisition.recorder.disk import bytes_per_s, refuse_if_too_long
+from bci.acquisition.recorder.identity import without_identity
 from bci.acquisition.recorder.quality import Quality
 from bci.acquisition.recorder.xdf_writer import XdfWriter
-from bci.errors import DataError, RecordingError
+from bci.errors import ConfigError, DataError, RecordingError
 from bci.stream import Chunk, StreamInfo
 
 _log = logging.getLogger(__name__)
@@ -35,15 +40,25 @@ class XdfRecorder:
         ``out/run-{n}.xdf``, and the folder is then made if it is missing.
     config : mapping, optional
         The resolved configuration and the versions; anything that JSON can hold. It goes into the
-        file header and, for readers that show only streams, into a stream "Config".
+        file header and, for readers that show only streams, into a stream "Config". Home folders and names of
+        the user and the machine are left out (see `identity`).
+    planned_s : float, optional
+        How long the session will be, s: refused if that does not fit on the disk.
+    fallback : path, optional
+        Folder, best on another disk, in which a new file goes on where the first cannot grow.
+    check : bool, default=True
+        Whether to write the check file ``run.xdf.check``, by which every damage is found (see `verify`).
 
     Notes
     -----
-    When `write` returns, the samples are in the file, whatever happens to this process.
-    Samples keep the number format in which the device delivered them, and their own time
-    stamps. Beside each signal stream "NAME" a text stream "NAME-quality" holds the true sample
-    numbers, losses and flags (see `bci.acquisition.recorder.quality`); the events of all
-    signal streams go into the text stream "Markers". Times are those of the session clock.
+    When `write` returns, the samples are in the file, whatever happens to this process; a
+    chunk is written whole, with its events, or not at all. Samples keep the number format
+    in which the device delivered them, and their own time stamps. Beside each signal stream
+    "NAME" a text stream "NAME-quality" holds the true sample numbers, losses and flags (see
+    `bci.acquisition.recorder.quality`); the events of all signal streams go into the text
+    stream "Markers". Times are those of the session clock.
+
+    Ten and two minutes before the disk is full, at the rate that is measured, a caution is logged.
 
     Examples
     --------
@@ -52,30 +67,42 @@ class XdfRecorder:
     ...     recorder.write(stream, device.read(0.1))
     """
 
-    def __init__(self, path: str | os.PathLike[str], config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        config: Mapping[str, Any] | None = None,
+        *,
+        planned_s: float | None = None,
+        fallback: str | os.PathLike[str] | None = None,
+        check: bool = True,
+    ) -> None:
         self.path = Path(path)
-        self._config = json.dumps(dict(config or {}), default=str)
+        self.planned_s, self.check = planned_s, check
+        self.fallback = None if fallback is None else Path(fallback)
+        self._config = json.dumps(without_identity(dict(config or {})), default=str)
         self._writer: XdfWriter | None = None
+        self._paths: list[Path] = []
         self._streams: list[_Signal | _Text] = []
         self._remind_at_s: float | None = None
+        self._finishing: list[threading.Thread] = []
 
     # ------------------------------------------------------------ lifecycle
     def open(self) -> Self:
-        """Create the file; `ConfigError` if it exists or cannot be created."""
+        """Create the file; `ConfigError` if it exists or cannot be created, or the fallback is no folder."""
         if self._writer is None:
-            self._writer = self._create()
+            if self.fallback is not None and not os.access(self.fallback, os.W_OK):
+                raise ConfigError(
+                    f"the fallback of a recording is a folder that can be written to, got {self.fallback}; create it"
+                )
             self._streams, self._remind_at_s = [], None
+            if "{n}" in self.path.name:
+                with contextlib.suppress(OSError):  # the writer says what is wrong with the folder
+                    self.path.parent.mkdir(exist_ok=True)
+                names = (self.path.name.replace("{n}", str(n)) for n in itertools.count(1))
+                self.path = _first_free(self.path.with_name(name) for name in names)
+            self._writer, self._paths = XdfWriter(self.path, {"config": self._config}, check=self.check), [self.path]
             self.write_text(self.add_text("Config"), 0.0, self._config)
         return self
-
-    def _create(self) -> XdfWriter:
-        name = self.path.name
-        if "{n}" in name:
-            with contextlib.suppress(OSError):  # the writer says what is wrong with the folder
-                self.path.parent.mkdir(exist_ok=True)
-            files = (self.path.with_name(name.replace("{n}", str(n))) for n in itertools.count(1))
-            self.path = next(file for file in files if not file.exists())
-        return XdfWriter(self.path, {"config": self._config})
 
     def close(self) -> None:
         """Finish the file; any number of times, never raises."""
@@ -90,6 +117,9 @@ class XdfRecorder:
         finally:
             self._writer.close()
             self._writer = None
+            for thread in self._finishing:
+                thread.join()
+            self._finishing = []
 
     def __enter__(self) -> Self:
         return self.open()
@@ -97,26 +127,41 @@ class XdfRecorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files of this recording, in order: one, and those in the fallback folder if a disk was full."""
+        return tuple(self._paths)
+
+    @property
+    def left_s(self) -> float:
+        """Time until the disk is full at the measured rate, s; inf while it is not known."""
+        return float("inf") if self._writer is None else self._writer.left_s
+
     # ----------------------------------------------------------- main verbs
     def add_stream(self, info: StreamInfo) -> int:
         """Begin a stream of samples; return its handle for `write`.
 
         Its header is written with the first samples, which tell the number format.
+
+        Raises
+        ------
+        ConfigError
+            If a stream of that name was begun, or the planned session does not fit on the disk.
         """
         self._open_writer()
-        quality = self._streams_text(self.add_text(f"{info.name}-quality"))
-        markers = self._streams_text(self.add_text("Markers"))
+        if any(stream.name == info.name for stream in self._streams):
+            raise ConfigError(
+                f"each stream of a recording needs its own name, got {info.name!r} twice; rename one of them"
+            )
+        # First, so that a refusal leaves nothing behind.
+        self._refuse_if_too_long(bytes_per_s(info))
+        quality, markers = self._text(f"{info.name}-quality"), self._text("Markers")
         self._streams.append(_Signal(info, quality, markers))
         return len(self._streams) - 1
 
     def add_text(self, name: str) -> int:
         """Begin a stream of texts, or find the one of that name; return its handle for `write_text`."""
-        writer = self._open_writer()
-        for handle, stream in enumerate(self._streams):
-            if isinstance(stream, _Text) and stream.name == name:
-                return handle
-        self._streams.append(_Text(name, writer.add_text(name, "Markers" if name == "Markers" else "Text")))
-        return len(self._streams) - 1
+        return self._streams.index(self._text(name))
 
     def write(self, stream_id: int, chunk: Chunk) -> None:
         """Append a chunk: its samples, what is wrong with them, and its events.
@@ -124,29 +169,26 @@ class XdfRecorder:
         Raises
         ------
         RecordingError
-            If the file cannot grow; what was written before is kept.
+            If the file cannot grow, and no fallback can; what was written before is kept.
         DataError
             If the chunk is not of that stream.
+        ConfigError
+            With the first samples, if the planned session does not fit on the disk.
         """
-        writer, signal = self._open_writer(), self._streams[stream_id]
+        self._open_writer()
+        signal = self._streams[stream_id]
         if not isinstance(signal, _Signal):
             raise DataError(f"stream {signal.name!r} holds texts, got samples; use write_text()")
         signal.check(chunk)
-        if chunk.n_samples:
-            signal.last_s = float(chunk.times[-1])
-            if signal.number is None:
-                self._begin(signal, chunk.data.dtype)
-        # Before the samples: a loss that is known must never be missing beside samples that are there.
-        first_s = float(chunk.times[0]) if chunk.n_samples else signal.last_s
-        writer.write_text(signal.quality, [(first_s, line) for line in signal.lines.lines(chunk)])
-        if signal.number is not None:
-            writer.write(signal.number, chunk.data, chunk.times)
-        writer.write_text(signal.markers, [(event.time, event.code) for event in chunk.events])
-        self._remind(signal.last_s)
+        self._keep(lambda: self._write(signal, chunk))
 
     def write_text(self, stream_id: int, time_s: float, text: str) -> None:
         """Append one text that belongs to `time_s` (session clock)."""
-        self._open_writer().write_text(self._streams_text(stream_id), [(time_s, text)])
+        self._open_writer()
+        stream = self._streams[stream_id]
+        if not isinstance(stream, _Text):
+            raise DataError(f"stream {stream.name!r} holds samples, got a text; use write()")
+        self._keep(lambda: self._open_writer().write_text(stream.number, [(time_s, text)]))
 
     # -------------------------------------------------------------- private
     def _open_writer(self) -> XdfWriter:
@@ -156,19 +198,91 @@ class XdfRecorder:
             )
         return self._writer
 
-    def _streams_text(self, handle: int) -> int:
-        stream = self._streams[handle]
-        if not isinstance(stream, _Text):
-            raise DataError(f"stream {stream.name!r} holds samples, got a text; use write()")
-        return stream.number
+    def _text(self, name: str) -> _Text:
+        found = next((s for s in self._streams if s.name == name), None)
+        if isinstance(found, _Signal):
+            raise ConfigError(f"each stream of a recording needs its own name, got {name!r} twice; rename one of them")
+        if found is None:
+            found = _Text(name, 0)
+            self._keep(lambda: self._begin_text(found))
+            self._streams.append(found)
+        return found
+
+    def _begin_text(self, text: _Text) -> None:
+        is_marker = text.name == "Markers"
+        kind = "Markers" if is_marker else "Text"
+        precious = is_marker or text.name.endswith("-quality")
+        text.number = self._open_writer().add_text(text.name, kind, keep=precious)
 
     def _begin(self, signal: _Signal, dtype: np.dtype[Any]) -> None:
-        signal.number = self._open_writer().add_numeric(signal.info, dtype)
+        info = signal.info
+        named = replace(info, source_id=without_identity(info.source_id), meta=without_identity(info.meta))
+        signal.number = self._open_writer().add_numeric(named, dtype)
 
-    def _remind(self, time_s: float) -> None:
-        if self._remind_at_s is None or time_s >= self._remind_at_s:
-            self._open_writer().mark_time(time_s)
-            self._remind_at_s = time_s + _REMIND_S
+    def _write(self, signal: _Signal, chunk: Chunk) -> None:
+        writer, quality = self._open_writer(), copy.copy(signal.lines)
+        if chunk.n_samples and signal.number is None:
+            self._refuse_if_too_long(bytes_per_s(signal.info, chunk.data.dtype), signal)
+            self._begin(signal, chunk.data.dtype)
+        last_s = float(chunk.times[-1]) if chunk.n_samples else signal.last_s
+        first_s = float(chunk.times[0]) if chunk.n_samples else last_s
+        with writer.together():
+            # Before the samples: a loss that is known must never be missing beside samples that are there.
+            writer.write_text(signal.quality.number, [(first_s, line) for line in quality.lines(chunk)])
+            if signal.number is not None:
+                writer.write(signal.number, chunk.data, chunk.times)
+            writer.write_text(signal.markers.number, [(event.time, event.code) for event in chunk.events])
+        signal.lines, signal.last_s = quality, last_s
+        if self._remind_at_s is None or last_s >= self._remind_at_s:
+            self._remind_at_s = last_s + _REMIND_S
+            with contextlib.suppress(RecordingError):  # the chunk is kept; the next one says what is wrong
+                writer.mark_time(last_s)
+
+    def _refuse_if_too_long(self, needed_per_s: float, but: _Signal | None = None) -> None:
+        if self.planned_s is None:
+            return
+        others = [s for s in self._streams if isinstance(s, _Signal) and s is not but]
+        needed_per_s += sum(bytes_per_s(s.info) for s in others)
+        places = [self.path] if self.fallback is None else [self.path, self.fallback]
+        refuse_if_too_long(self.planned_s, needed_per_s, places)
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        """Do `write`; if the file cannot grow, do it again in a new file in the fallback folder."""
+        try:
+            write()
+        except RecordingError as error:
+            if self.fallback is None or self.path.parent == self.fallback:
+                raise
+            self._move(error)
+            write()
+
+    def _move(self, error: RecordingError) -> None:
+        """Go on in a new file: the same streams, and sample numbers that continue."""
+        before, stem = self._open_writer(), self.path.stem
+        names = (f"{stem}{f'-{n}' if n > 1 else ''}.xdf" for n in itertools.count(1))
+        assert self.fallback is not None  # the caller looked
+        path = _first_free(self.fallback / name for name in names)
+        try:
+            self._writer = XdfWriter(path, {"config": self._config, "continues": before.path.name}, check=self.check)
+        except (ConfigError, RecordingError) as second:
+            raise RecordingError(f"{error}; the fallback failed too: {second}") from error
+        self.path, self._remind_at_s = path, None
+        self._paths.append(path)
+        # Its footers may have no room, and the loop must not wait for its disk.
+        self._finishing.append(threading.Thread(target=before.close, name=f"finish {before.path.name}"))
+        self._finishing[-1].start()
+        for stream in self._streams:
+            if isinstance(stream, _Signal):
+                stream.number, stream.lines = None, Quality()
+            else:
+                self._begin_text(stream)
+                if stream.name == "Config":
+                    self._writer.write_text(stream.number, [(0.0, self._config)])
+        _log.error("%s; the recording goes on in %s", error, path)
+
+
+def _first_free(paths: Iterator[Path]) -> Path:
+    return next(path for path in paths if not path.exists() and not check_path(path).exists())
 
 
 @dataclass(slots=True)
@@ -181,11 +295,11 @@ class _Text:
 
 @dataclass(slots=True)
 class _Signal:
-    """A stream of samples, with the numbers of the text streams beside it; its own comes with the first samples."""
+    """A stream of samples, with the text streams beside it; its number comes with the first samples."""
 
     info: StreamInfo
-    quality: int
-    markers: int
+    quality: _Text
+    markers: _Text
     number: int | None = None
     last_s: float = 0.0
     lines: Quality = field(default_factory=Quality)

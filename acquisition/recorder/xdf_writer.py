@@ -4,39 +4,45 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.acquisition.recorder.check_file import CheckWriter, Line, check_path
+from bci.acquisition.recorder.disk import DiskWatch
+from bci.acquisition.recorder.xdf_blocks import (
+    BOUNDARY,
+    BOUNDARY_MARK,
+    CLOCK_OFFSET,
+    FILE_HEADER,
+    MAGIC,
+    SAMPLES,
+    STREAM_FOOTER,
+    STREAM_HEADER,
+    framed,
+    head,
+    text_content,
+    varlen,
+)
+from bci.acquisition.recorder.xdf_header import clean, signal_header, stored_type, text_header, xml_bytes
 from bci.errors import ConfigError, DataError, RecordingError
 from bci.stream import StreamInfo
 
 _log = logging.getLogger(__name__)
 
-FILE_HEADER, STREAM_HEADER, SAMPLES, CLOCK_OFFSET, BOUNDARY, STREAM_FOOTER = range(1, 7)
-"""Tags of the chunks."""
-
-# XDF 1.0, "Boundary Chunk": a fixed UUID by which a reader finds its place again in a damaged file.
-_BOUNDARY = bytes.fromhex("43a546dccbf5410fb30ed5467383cbe4")
-
-_FORMATS = {"f4": "float32", "f8": "double64", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64"}
-# XDF has no unsigned numbers: the next larger signed type holds them all.
-_WIDER = {"b1": "i1", "u1": "i2", "u2": "i4", "u4": "i8", "f2": "f4"}
-
-# XML 1.0, production [2] "Char": everything else may not stand in a document, not even escaped.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
 
 class XdfWriter:
-    """A file in the Extensible Data Format (XDF 1.0), one write to the system per chunk.
+    """A file in the Extensible Data Format (XDF 1.0), one write to the system per block, and its check file.
 
     Parameters
     ----------
@@ -46,6 +52,8 @@ class XdfWriter:
         Elements for the file header, beside version and date (UTC).
     sync_s : float, default=1
         How often the system is told to bring the file to the disk, s.
+    check : bool, default=True
+        Whether to write the check file (see `check_file`).
 
     Raises
     ------
@@ -54,12 +62,12 @@ class XdfWriter:
 
     Notes
     -----
-    Nothing is buffered here: when a method returns, the chunk belongs to the operating
+    Nothing is buffered here: when a method returns, the block belongs to the operating
     system, and neither an exception nor ``kill -9`` can take it back. A power cut can take
     the last `sync_s`. A thread does the syncing, since it may take tens of milliseconds,
-    which a running loop has not.
+    which a running loop has not; it also watches the space on the disk.
 
-    If a write fails (the disk is full), the file is cut back to its last whole chunk and
+    If a write fails (the disk is full), the file is cut back to its last whole block and
     `RecordingError` is raised: what was accepted stays readable, what was not is not hidden.
 
     References
@@ -68,27 +76,47 @@ class XdfWriter:
        https://github.com/sccn/xdf/wiki/Specifications
     """
 
-    def __init__(self, path: str | os.PathLike[str], header: Mapping[str, str] | None = None, sync_s: float = 1.0):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        header: Mapping[str, str] | None = None,
+        sync_s: float = 1.0,
+        check: bool = True,
+    ) -> None:
         self.path = Path(path)
         self._fd = _create(self.path)
+        self._check: CheckWriter | None = None
         self._length = 0
         self._streams: dict[int, _Stream] = {}
+        self._gathered: list[_Written] | None = None
         self._sync_error: OSError | None = None
         self._closing = threading.Event()
-        self._sync_s = sync_s
+        self._sync_s, self._disk = sync_s, DiskWatch(self.path)
         try:
+            if check:
+                self._check = _create_check(self.path)
             info = Element("info")
             SubElement(info, "version").text = "1.0"
             SubElement(info, "datetime").text = datetime.now(UTC).isoformat(timespec="seconds")
             for name, text in (header or {}).items():
                 SubElement(info, name).text = clean(text)
             # The magic word and the header in one write: either there is a file that opens, or an empty one.
-            self._write(b"XDF:" + _frame(FILE_HEADER, _xml(info)))
+            self._write(_Written(MAGIC + framed(FILE_HEADER, xml_bytes(info)), FILE_HEADER, keep=True))
         except BaseException:
-            os.close(self._fd)
+            self._abandon()
             raise
         self._syncer = threading.Thread(target=self._sync_often, name=f"sync {self.path.name}", daemon=True)
         self._syncer.start()
+
+    @property
+    def length(self) -> int:
+        """Bytes written so far."""
+        return self._length
+
+    @property
+    def left_s(self) -> float:
+        """Time until the disk is full at the measured rate, s; inf while it is not known."""
+        return self._disk.left_s
 
     def __enter__(self) -> Self:
         return self
@@ -108,78 +136,61 @@ class XdfWriter:
         kind : str, optional
             Content type in XDF's words; the kind of the first channel in capitals by default.
         """
-        stored = _stored(dtype)
-        root = _description(info.name, kind or info.channels[0].kind.value.upper(), info.n_channels)
-        SubElement(root, "nominal_srate").text = repr(float(info.sfreq))
-        SubElement(root, "channel_format").text = _FORMATS[stored.str[1:]]
-        SubElement(root, "source_id").text = clean(info.source_id)
-        desc = SubElement(root, "desc")
-        channels = SubElement(desc, "channels")
-        for channel in info.channels:
-            entry = SubElement(channels, "channel")
-            SubElement(entry, "label").text = clean(channel.name)
-            SubElement(entry, "unit").text = "microvolts" if channel.unit == "uV" else clean(channel.unit)
-            SubElement(entry, "type").text = channel.kind.value.upper()
-            if channel.scale != 1.0:  # the convention has no word for it: ours, with a name that says what it does
-                SubElement(entry, "scale_to_unit").text = repr(channel.scale)
-            if channel.position is not None:
-                # The channel meta-data convention of XDF gives locations in millimetres.
-                in_mm, in_m = SubElement(entry, "location"), SubElement(entry, "position_m")
-                for axis, metres in zip("XYZ", channel.position, strict=True):
-                    SubElement(in_mm, axis).text = f"{1e3 * metres:.3f}"
-                    SubElement(in_m, axis).text = repr(float(metres))  # to the bit, for our own replay
-        meta = SubElement(desc, "meta")
-        for key, value in info.meta.items():
-            SubElement(meta, "entry", {"key": clean(key)}).text = clean(value)
+        stored = stored_type(dtype)
+        root = signal_header(info, stored, kind)
         packed = np.dtype([("size", "u1"), ("time", "<f8"), ("row", stored, (info.n_channels,))])
         return self._begin(root, _Stream(info.name, packed))
 
-    def add_text(self, name: str, kind: str = "Text", source_id: str = "") -> int:
-        """Begin a stream of one text per instant; return its id."""
-        root = _description(name, kind, 1)
-        SubElement(root, "nominal_srate").text = "0"
-        SubElement(root, "channel_format").text = "string"
-        SubElement(root, "source_id").text = clean(source_id)
-        SubElement(root, "desc")
-        return self._begin(root, _Stream(name, None))
+    def add_text(self, name: str, kind: str = "Text", source_id: str = "", keep: bool = False) -> int:
+        """Begin a stream of one text per instant; return its id.
+
+        With `keep` its texts stand in the check file too, so that a damaged one can be put back.
+        """
+        root = text_header(name, kind, source_id)
+        return self._begin(root, _Stream(name, None, keep))
 
     def write(self, stream_id: int, data: NDArray[Any], times: NDArray[np.float64]) -> None:
         """Append samples, shape (n_samples, n_channels), with the time of each, shape (n_samples,), s."""
         stream = self._streams[stream_id]
         if stream.packed is None:
             raise DataError(f"stream {stream.name!r} holds texts, got an array; use write_text()")
-        rows = np.empty(len(data), stream.packed)
-        stored = rows["row"].dtype
-        if rows["row"].shape != data.shape or not np.can_cast(data.dtype, stored, "safe"):
+        stored, shape = stream.packed["row"].subdtype or (stream.packed["row"], (1,))
+        if data.shape != (len(times), *shape) or not np.can_cast(data.dtype, stored, "safe"):
             raise DataError(
-                f"stream {stream.name!r} was begun with {rows['row'].shape[1]} channels of {stored}, got "
+                f"stream {stream.name!r} was begun with {shape[0]} channels of {stored}, got "
                 f"{data.shape} of {data.dtype}; record what has changed as a new stream"
             )
-        if not len(data):
-            return
-        rows["size"], rows["time"], rows["row"] = 8, times, data
-        self._samples(stream_id, len(rows), rows.tobytes())
-        stream.count(float(times[0]), float(times[-1]), len(rows))
+        if len(data):
+            block = _sample_block(stream_id, np.ascontiguousarray(data, stored), times, stream.packed.itemsize)
+            self._write(_Written(block, SAMPLES, stream_id, len(data), float(times[0]), float(times[-1])))
 
     def write_text(self, stream_id: int, entries: Sequence[tuple[float, str]]) -> None:
         """Append texts, each with its time in s."""
         stream = self._streams[stream_id]
         if stream.packed is not None:
             raise DataError(f"stream {stream.name!r} holds numbers, got texts; use write()")
-        if not entries:
-            return
-        parts = []
-        for time_s, text in entries:
-            encoded = text.encode("utf-8", "backslashreplace")
-            parts += [b"\x08", struct.pack("<d", time_s), _varlen(len(encoded)), encoded]
-        self._samples(stream_id, len(entries), b"".join(parts))
-        stream.count(entries[0][0], entries[-1][0], len(entries))
+        if entries:
+            block = framed(SAMPLES, struct.pack("<I", stream_id) + text_content(list(entries)))
+            self._write(_Written(block, SAMPLES, stream_id, len(entries), entries[0][0], entries[-1][0], stream.keep))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write everything that is appended inside with one write to the system: all of it is kept, or nothing."""
+        self._gathered = []
+        try:
+            yield
+            gathered, self._gathered = self._gathered, None
+            self._write(*gathered)
+        finally:
+            self._gathered = None
 
     def mark_time(self, time_s: float) -> None:
         """Write a boundary and, for each stream, that its clock is the file's own at `time_s`."""
-        for number in self._streams:
-            self._write(_frame(CLOCK_OFFSET, struct.pack("<Idd", number, time_s, 0.0)))
-        self._write(_frame(BOUNDARY, _BOUNDARY))
+        offsets = [
+            _Written(framed(CLOCK_OFFSET, struct.pack("<Idd", number, time_s, 0.0)), CLOCK_OFFSET, number)
+            for number in self._streams
+        ]
+        self._write(*offsets, _Written(framed(BOUNDARY, BOUNDARY_MARK), BOUNDARY))
 
     def close(self) -> None:
         """Write the footers and release the file; any number of times, never raises."""
@@ -189,64 +200,112 @@ class XdfWriter:
         self._syncer.join()
         try:
             for number, stream in self._streams.items():
-                self._write(_frame(STREAM_FOOTER, struct.pack("<I", number) + _xml(stream.footer())))
-            os.fsync(self._fd)
+                footer = framed(STREAM_FOOTER, struct.pack("<I", number) + xml_bytes(stream.footer()))
+                self._write(_Written(footer, STREAM_FOOTER, number, keep=True))
+            if self._check is not None:
+                self._check.end(self._length)
+            self._sync()
         except (RecordingError, OSError) as error:  # the file opens without footers too
             _log.error("the recording %s is whole but was not finished: %s", self.path.name, error)
         finally:
             os.close(self._fd)
+            if self._check is not None:
+                self._check.close()
 
     # -------------------------------------------------------------- private
+    def _abandon(self) -> None:
+        """Leave nothing of a file that could not begin."""
+        os.close(self._fd)
+        self.path.unlink()
+        if self._check is not None:
+            self._check.close()
+            self._check.path.unlink()
+
     def _begin(self, root: Element, stream: _Stream) -> int:
         number = len(self._streams) + 1
-        self._write(_frame(STREAM_HEADER, struct.pack("<I", number) + _xml(root)))
+        block = framed(STREAM_HEADER, struct.pack("<I", number) + xml_bytes(root))
+        self._write(_Written(block, STREAM_HEADER, number, keep=True))
         self._streams[number] = stream
         return number
 
-    def _samples(self, stream_id: int, n: int, content: bytes) -> None:
-        self._write(_frame(SAMPLES, struct.pack("<I", stream_id) + _varlen(n) + content))
+    def _write(self, *blocks: _Written) -> None:
+        if self._gathered is not None:
+            self._gathered += blocks
+            return
+        self._append([block.data for block in blocks])
+        lines = []
+        for block in blocks:
+            if block.tag == SAMPLES:
+                self._streams[block.stream].count(block)
+            if self._check is not None:
+                lines.append(Line.of(self._length, block.data, block.tag, block.stream, block.samples, block.keep))
+            self._length += len(block.data)
+        if self._check is not None:
+            self._check.add(lines)
 
-    def _write(self, frame: bytes) -> None:
-        error = self._sync_error
+    def _append(self, parts: list[Any]) -> None:
+        """Write all of `parts`, or cut back to what there was and raise `RecordingError`."""
+        size, error = sum(map(len, parts)), self._sync_error
         if error is None:
             try:
-                written = os.write(self._fd, frame)
-            except OSError as failed:
-                written, error = 0, failed
-            if written == len(frame):
-                self._length += written
+                written = _write_once(self._fd, parts)
+                if written == size:
+                    return
+                rest = b"".join(parts)[written:]
+                while rest:  # the system says why only with the next write
+                    rest = rest[os.write(self._fd, rest) :]
                 return
-            # A half chunk would hide everything that is written after it.
+            except OSError as failed:
+                error = failed
+            # Half a block would hide everything that is written after it.
             os.ftruncate(self._fd, self._length)
-        reason = error.strerror if error else "the disk took only a part of it (it is full)"
         raise RecordingError(
-            f"the recording {self.path.name} was to grow by {len(frame)} bytes, but: {reason}; "
-            f"all {self._length} bytes before are kept; free space or record to another disk"
+            f"the recording {self.path.name} was to grow by {size} bytes, but: {error.strerror}; all {self._length} "
+            "bytes before are kept; free space, record to another disk, or name a second place with fallback="
         ) from error
+
+    def _sync(self) -> None:
+        os.fsync(self._fd)
+        if self._check is not None:
+            self._check.sync()
 
     def _sync_often(self) -> None:
         while not self._closing.wait(self._sync_s):
             try:
-                os.fsync(self._fd)
+                self._sync()
+                self._disk.check(time.monotonic(), self._length)
             except OSError as error:
                 self._sync_error = error
                 _log.error("the recording %s does not reach the disk: %s", self.path.name, error)
                 return
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A block on its way to the file: its bytes, what it is, and the times of its first and last sample, s."""
+
+    data: Any
+    tag: int
+    stream: int = 0
+    samples: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    keep: bool = False
+
+
 class _Stream:
     """What is known of a stream while it grows."""
 
-    def __init__(self, name: str, packed: np.dtype[Any] | None) -> None:
-        self.name, self.packed = name, packed
+    def __init__(self, name: str, packed: np.dtype[Any] | None, keep: bool = False) -> None:
+        self.name, self.packed, self.keep = name, packed, keep
         self.first_s: float | None = None
         self.last_s = 0.0
         self.n = 0
 
-    def count(self, first_s: float, last_s: float, n: int) -> None:
-        self.first_s = first_s if self.first_s is None else self.first_s
-        self.last_s = last_s
-        self.n += n
+    def count(self, block: _Written) -> None:
+        self.first_s = block.first_s if self.first_s is None else self.first_s
+        self.last_s = block.last_s
+        self.n += block.samples
 
     def footer(self) -> Element:
         info = Element("info")
@@ -257,9 +316,25 @@ class _Stream:
         return info
 
 
-def clean(text: str) -> str:
-    """Return `text` with what XML 1.0 cannot hold (control characters, lone surrogates) replaced by U+FFFD."""
-    return _NOT_XML.sub("\ufffd", text)
+def _sample_block(stream_id: int, data: NDArray[Any], times: NDArray[np.float64], itemsize: int) -> memoryview:
+    """Return samples as XDF has them; the numbers are moved once, which matters at 60 MB/s."""
+    content = struct.pack("<I", stream_id) + varlen(len(data))
+    front = head(SAMPLES, len(content) + len(data) * itemsize) + content
+    block = np.empty(len(front) + len(data) * itemsize, np.uint8)
+    block[: len(front)] = np.frombuffer(front, np.uint8)
+    rows = block[len(front) :].reshape(len(data), itemsize)
+    rows[:, 0] = 8  # bytes of a time stamp
+    rows[:, 1:9] = np.ascontiguousarray(times, "<f8").view(np.uint8).reshape(-1, 8)
+    rows[:, 9:] = data.view(np.uint8).reshape(len(data), -1)
+    return block.data
+
+
+def _write_once(fd: int, parts: list[Any]) -> int:
+    if len(parts) == 1:
+        return os.write(fd, parts[0])
+    if hasattr(os, "writev"):
+        return os.writev(fd, parts) if parts else 0
+    return os.write(fd, b"".join(parts))
 
 
 def _create(path: Path) -> int:
@@ -277,34 +352,11 @@ def _create(path: Path) -> int:
         raise ConfigError(f"a recording was to begin at {path}; {error.strerror}; create its folder first") from error
 
 
-def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    code = np.dtype(dtype).str[1:]
-    code = _WIDER.get(code, code)
-    if code not in _FORMATS:
-        raise DataError(
-            f"XDF holds {', '.join(_FORMATS.values())} and texts; got samples of type {dtype}; convert them to float64"
-        )
-    return np.dtype("<" + code)
-
-
-def _description(name: str, kind: str, n_channels: int) -> Element:
-    root = Element("info")
-    for key, text in (("name", name), ("type", kind), ("channel_count", str(n_channels))):
-        SubElement(root, key).text = clean(text)
-    return root
-
-
-def _xml(root: Element) -> bytes:
-    body: bytes = tostring(root, encoding="utf-8")
-    return b'<?xml version="1.0"?>' + body
-
-
-def _varlen(value: int) -> bytes:
-    """Return `value` as XDF writes lengths: the number of bytes that follow (1, 4 or 8), then those bytes."""
-    if value < 1 << 8:
-        return struct.pack("<BB", 1, value)
-    return struct.pack("<BI", 4, value) if value < 1 << 32 else struct.pack("<BQ", 8, value)
-
-
-def _frame(tag: int, content: bytes) -> bytes:
-    return _varlen(len(content) + 2) + struct.pack("<H", tag) + content
+def _create_check(path: Path) -> CheckWriter:
+    try:
+        return CheckWriter(check_path(path))
+    except OSError as error:
+        raise ConfigError(
+            f"beside the recording {path.name} its check file was to begin, but: {check_path(path)}: {error.strerror}; "
+            "move that file away or choose another name"
+        ) from error

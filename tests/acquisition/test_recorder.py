@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bci.acquisition.recorder.quality import row_flags, sample_numbers
-from bci.acquisition.recorder.recover import complete_length, open_complete, repair
+from bci.acquisition.recorder.recover import complete_length, open_complete
+from bci.acquisition.recorder.repair import repair
 from bci.acquisition.recorder.xdf_recorder import XdfRecorder
-from bci.acquisition.recorder.xdf_writer import XdfWriter
 from bci.errors import ConfigError, DataError, FormatError, RecordingError
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
 
@@ -175,14 +175,24 @@ def test_damaged_quality_line_is_a_format_error():
 
 
 def test_each_chunk_is_one_write_to_the_system(path, monkeypatch):
-    sizes, real = [], os.write
-    writer = XdfWriter(path)
-    stream = writer.add_numeric(INFO, np.dtype("f8"))
-    monkeypatch.setattr(os, "write", lambda fd, data: (sizes.append(len(data)), real(fd, data))[1])
-    writer.write(stream, np.zeros((40, 3)), np.arange(40.0))
-    assert len(sizes) == 1
-    monkeypatch.undo()
-    writer.close()
+    calls = []
+    with XdfRecorder(path) as recorder:
+        stream = recorder.add_stream(INFO)
+        recorder.write(stream, chunk(40, 0))
+        data_fd = os.open(path, os.O_RDONLY)
+        inode = os.fstat(data_fd).st_ino
+        for name in ("write", "writev"):
+            real = getattr(os, name)
+
+            def count(fd, data, real=real):
+                calls.append(os.fstat(fd).st_ino == inode)
+                return real(fd, data)
+
+            monkeypatch.setattr(os, name, count)
+        recorder.write(stream, chunk(40, 60, flags=Flag.GAP, events=(Event(61, 101.0, "left"),)))
+        monkeypatch.undo()
+        os.close(data_fd)
+    assert sorted(calls) == [False, True]  # the check file's, and one with loss, samples and marker
 
 
 def test_recording_opens_in_mne(path):
@@ -200,7 +210,60 @@ def test_recording_opens_in_mne(path):
     assert (events[0, 0], list(codes)) == (250, ["left"])
 
 
+def test_streams_of_different_rates_and_formats_come_back_side_by_side(path):
+    rng = np.random.default_rng(0)
+    imu = StreamInfo("imu", 52.0, tuple(Channel(n, Kind.ACCEL, "m/s^2") for n in "xyz"))
+    emg = StreamInfo("emg", 2000.0, (Channel("m1", Kind.EMG, scale=0.25),))
+    kept = {info: np.zeros((0, info.n_channels)) for info in (INFO, imu, emg)}
+    with XdfRecorder(path) as recorder:
+        handles, gaze = {info: recorder.add_stream(info) for info in kept}, recorder.add_text("Fixations")
+        types = {INFO: np.float64, imu: np.float32, emg: np.int16}
+        for tick in range(50):  # 20 ms each
+            for info, handle in handles.items():
+                start, stop = (int(t * 0.02 * info.sfreq) for t in (tick, tick + 1))
+                data = (rng.standard_normal((stop - start, info.n_channels)) * 100).astype(types[info])
+                event = (Event(start, start / info.sfreq, f"{info.name} {tick}"),)
+                recorder.write(handle, Chunk(data, np.arange(start, stop) / info.sfreq, start, info, event))
+                kept[info] = np.concatenate([kept[info], data])
+            recorder.write_text(gaze, tick * 0.02, f"fixation {tick}")
+    found = load(str(path))[0]
+    for info, data in kept.items():
+        np.testing.assert_array_equal(found[info.name]["time_series"], data)
+        np.testing.assert_array_equal(found[info.name]["time_stamps"], np.arange(len(data)) / info.sfreq)
+        lines = [json.loads(t) for t in texts(found[f"{info.name}-quality"])]
+        assert [line["event"] for line in lines if "event" in line] == [f"{info.name} {k}" for k in range(50)]
+    assert texts(found["Fixations"]) == [f"fixation {k}" for k in range(50)]
+    assert len(found["Markers"]["time_series"]) == 150
+
+
+def test_chunk_that_is_refused_leaves_no_line_behind(path):
+    with XdfRecorder(path) as recorder:
+        stream = recorder.add_stream(INFO)
+        recorder.write(stream, chunk(1, 0, np.int16))
+        with pytest.raises(DataError):
+            recorder.write(stream, chunk(1, 9, events=(Event(9, 0.0, "no"),)))
+        recorder.write(stream, chunk(1, 1, np.int16))
+    found = load(str(path))[0]
+    assert "Markers" not in found or texts(found["Markers"]) == []
+    assert len(texts(found["amp-quality"])) == 1
+
+
 # ------------------------------------------------------------------ refusals
+def test_name_of_a_stream_is_used_once(path):
+    with XdfRecorder(path) as recorder:
+        recorder.add_stream(INFO)
+        with pytest.raises(ConfigError, match="twice"):
+            recorder.add_stream(INFO)
+
+
+def test_check_file_of_another_recording_is_never_touched(path):
+    path.with_name("run.xdf.check").write_bytes(b"precious")
+    with pytest.raises(ConfigError, match="check"):
+        XdfRecorder(path).open()
+    assert not path.exists()
+    assert path.with_name("run.xdf.check").read_bytes() == b"precious"
+
+
 def test_a_name_with_n_takes_the_first_free_number_and_makes_its_folder(tmp_path):
     names = []
     for _ in range(3):
@@ -335,7 +398,7 @@ def test_tail_of_zeros_after_a_power_cut_is_left_out(whole, tmp_path):
 def test_repair_copies_the_whole_chunks_and_leaves_the_original(whole, tmp_path, caplog):
     path = tmp_path / "run.xdf"
     path.write_bytes(whole + b"\x04")
-    fixed = repair(path)
+    fixed = repair(path).path
     assert (fixed.name, fixed.read_bytes()) == ("run-repaired.xdf", whole)
     assert path.read_bytes() == whole + b"\x04"
     assert "last 1 bytes" in caplog.text
@@ -346,7 +409,7 @@ def test_repair_copies_the_whole_chunks_and_leaves_the_original(whole, tmp_path,
 def test_repair_of_a_whole_file_is_the_file(whole, tmp_path):
     path = tmp_path / "run.xdf"
     path.write_bytes(whole)
-    assert repair(path) == path
+    assert repair(path).path == path
 
 
 @pytest.mark.parametrize("content", [b"", b"XD", b"EDF+C and more"])
