@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from bci.acquisition.lsl_serve import serve
+from bci.acquisition.recorder.disk import bytes_per_s, refuse_if_too_long
 from bci.acquisition.replay import Replay
 from bci.apps.plain import STOPPED
 from bci.errors import ConfigError, DeviceLost
@@ -22,19 +23,21 @@ _BAR = "{l_bar}{bar}| {n:.0f} s"
 _OPEN_BAR = "{desc}: {n:.0f} s"
 
 
-def record_device(spec: str, path: Path, seconds: float | None = None, force: bool = False) -> dict[str, Any]:
-    """Record `spec` to `path` for `seconds` or until the keyboard says stop.
+def record_device(
+    spec: str, path: Path, seconds: float | None = None, force: bool = False, fallback: Path | None = None
+) -> dict[str, Any]:
+    """Record `spec` to `path` for `seconds` or until the keyboard says stop; in `fallback` once its disk is full.
 
     Returns
     -------
     dict
-        ``path``, ``samples``, ``lost``, ``channels``, ``sfreq`` (Hz), ``ended`` and ``text`` in words, and
-        ``code``, the exit code of a program.
+        ``path``, ``paths`` (more than one if a disk was full), ``samples``, ``lost``, ``channels``, ``sfreq`` (Hz),
+        ``ended`` and ``text`` in words, and ``code``, the exit code of a program.
 
     Raises
     ------
     ConfigError
-        If `seconds` is not above 0, or the file exists.
+        If `seconds` is not above 0, the file exists, or so many seconds do not fit on the disk.
     DeviceLost
         If the device is gone, saying what was recorded.
     """
@@ -45,11 +48,14 @@ def record_device(spec: str, path: Path, seconds: float | None = None, force: bo
     device: Any = create("devices", spec, **pace)
     if force:
         path = _free(path)
-    recorder = create("recorders", "xdf", path=path, config={"device": describe(device), "versions": versions()})
+    config = {"device": describe(device), "versions": versions()}
+    recorder = create("recorders", "xdf", path=path, config=config, planned_s=seconds, fallback=fallback)
     tally = _Tally()
     begin_s = time.monotonic()
     info = device.open()
     try:
+        if seconds is not None:  # before there is a file
+            refuse_if_too_long(seconds, bytes_per_s(info), [path, *([fallback] if fallback else [])])
         recorder.open()
         stream = recorder.add_stream(info)
         device.start()
@@ -65,16 +71,18 @@ def record_device(spec: str, path: Path, seconds: float | None = None, force: bo
     except KeyboardInterrupt:
         tally.ended = "stopped by the keyboard"
     except DeviceLost as error:
-        raise DeviceLost(f"{error}; {tally.samples} samples were recorded and are in {path}") from error
+        raise DeviceLost(f"{error}; {tally.samples} samples were recorded and are in {recorder.path}") from error
     finally:
         recorder.close()
         device.close()
+    paths = [str(p) for p in recorder.paths]
     text = (
-        f"{tally.ended}: {tally.samples} samples of {info.n_channels} channels at {info.sfreq:g} Hz in {path}, "
+        f"{tally.ended}: {tally.samples} samples of {info.n_channels} channels at {info.sfreq:g} Hz in "
+        f"{' and '.join(paths)}, "
         f"{tally.lost} lost, {time.monotonic() - begin_s:.1f} s"
     )
     return {
-        "path": str(path), "samples": tally.samples, "lost": tally.lost, "channels": info.ch_names,
+        "path": str(path), "paths": paths, "samples": tally.samples, "lost": tally.lost, "channels": info.ch_names,
         "sfreq": info.sfreq, "ended": tally.ended, "text": text,
         "code": 0 if tally.ended == _Tally.ended else STOPPED,
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """The check file beside a recording (``run.xdf.check``): one line per block, by which every change is found.
 
 A line holds, with blanks between: offset, length, tag, stream and samples of the
-block; CRC-32 and SHA-256 of its bytes; its bytes in base64 for what is small and
+block; CRC-32 and SHA-256 of its bytes (in base64); its bytes in base64 for what is small and
 precious (headers, markers, losses), "-" for all else; the chain, SHA-256 of the
 chain of the line before and of this line so far; and the CRC-32 of the line
 itself. The last line of a finished recording has length and tag 0 and counts the
@@ -26,7 +26,7 @@ SUFFIX = ".check"
 """What the check file's name adds to that of the recording."""
 
 _FIRST = b"bci-check 1: offset length tag stream samples crc32 sha256 content chain crc32-of-line\n"
-_ROOT = "0" * 64
+_ROOT = "-"
 _END = 0
 
 
@@ -51,9 +51,8 @@ class Line:
     @classmethod
     def of(cls, offset: int, data: bytes | memoryview, tag: int, stream: int, samples: int, keep: bool) -> Line:
         """Return the line for a block of these bytes, with its content if it is to be kept."""
-        digest = hashlib.sha256(data).hexdigest()
         content = bytes(data) if keep else None
-        return cls(offset, len(data), tag, stream, samples, zlib.crc32(data), digest, content)
+        return cls(offset, len(data), tag, stream, samples, zlib.crc32(data), sha256_text(data), content)
 
     @property
     def stop(self) -> int:
@@ -62,11 +61,7 @@ class Line:
 
     def fits(self, data: bytes | memoryview) -> bool:
         """Return whether `data` is that block."""
-        return (
-            len(data) == self.length
-            and zlib.crc32(data) == self.crc
-            and hashlib.sha256(data).hexdigest() == self.sha256
-        )
+        return len(data) == self.length and zlib.crc32(data) == self.crc and sha256_text(data) == self.sha256
 
     def text(self) -> str:
         """Return the line as it is written, up to the chain."""
@@ -110,7 +105,7 @@ class CheckWriter:
 
     def end(self, length: int) -> None:
         """Say that the recording was finished with `length` bytes."""
-        self.add([Line(length, 0, _END, 0, self._blocks, 0, hashlib.sha256().hexdigest())])
+        self.add([Line(length, 0, _END, 0, self._blocks, 0, sha256_text(b""))])
 
     def sync(self) -> None:
         """Have the system bring the file to the disk; `OSError` if it cannot."""
@@ -190,8 +185,13 @@ def read_check(path: str | os.PathLike[str]) -> Ledger:
     return ledger
 
 
+def sha256_text(data: bytes | memoryview) -> str:
+    """Return the SHA-256 of `data` as 43 characters of base64."""
+    return base64.b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+
+
 def _next_chain(chain: str, text: str) -> str:
-    return hashlib.sha256(f"{chain} {text}".encode()).hexdigest()
+    return sha256_text(f"{chain} {text}".encode())
 
 
 def _parsed(row: bytes) -> tuple[Line, str] | None:

@@ -25,8 +25,8 @@ _FIRST_S = 5.0
 """A rate over less than this is not believed, s."""
 _PER_SAMPLE = 9
 """Bytes that XDF adds to each sample: the length of its time stamp, and the stamp."""
-_BESIDE_PER_S = 8000.0
-"""Bytes for the lines beside a stream and the check file at 30 chunks a second."""
+_PER_CHUNK, _CHUNKS_PER_S = 150.0, 200.0
+"""Bytes that a chunk adds to file and check file, and how many a device delivers per second at the most."""
 
 
 def free_bytes(path: str | os.PathLike[str]) -> int:
@@ -41,7 +41,7 @@ def bytes_per_s(info: StreamInfo, dtype: np.dtype[Any] | None = None) -> float:
     While the type is not known (`dtype` is None) the least it can be: 2 bytes for integers with a scale, else 4.
     """
     size = dtype.itemsize if dtype is not None else 4 if info.scales is None else 2
-    return info.sfreq * (info.n_channels * size + _PER_SAMPLE) + _BESIDE_PER_S
+    return info.sfreq * (info.n_channels * size + _PER_SAMPLE) + _PER_CHUNK * min(info.sfreq, _CHUNKS_PER_S)
 
 
 def refuse_if_too_long(planned_s: float, needed_per_s: float, places: Sequence[Path]) -> None:
