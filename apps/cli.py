@@ -1,4 +1,4 @@
-"""The command line: ``bci demo | devices | view | record | replay | train | run | evaluate | doctor``."""
+"""The command line: ``bci demo | devices | view | record | recording | replay | train | run | evaluate | doctor``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 
 import bci
 from bci.apps.plain import PlainGroup, above, json_option
+from bci.apps.recording_cli import recording
 
 _DEVICE_HELP = (
     "brainflow:BOARD, lsl:NAME, replay:FILE or participant (a simulated person); settings follow, as in "
@@ -185,6 +186,12 @@ def view(device: str, band: tuple[float, float], no_band: bool, notch: str, **op
 @device_option("brainflow:synthetic")
 @click.option("--seconds", default=None, type=above(0), help="How long; until Ctrl+C if not given.")
 @click.option("--force", is_flag=True, help="Give the file a new number if it exists, instead of refusing.")
+@click.option(
+    "--fallback",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="Folder on another disk where the recording goes on if this one is full.",
+)
 @click.argument("path", type=click.Path(path_type=Path))
 @json_option
 def record(as_json: bool, **options: Any) -> None:
@@ -197,7 +204,9 @@ def record(as_json: bool, **options: Any) -> None:
     from bci.apps.record import record_device
 
     with _plain_log():
-        result = record_device(options["device"], options["path"], options["seconds"], options["force"])
+        result = record_device(
+            options["device"], options["path"], options["seconds"], options["force"], options["fallback"]
+        )
     click.echo(json.dumps(result) if as_json else result["text"])
     sys.exit(result["code"])
 
@@ -331,6 +340,9 @@ def doctor(as_json: bool) -> None:
             click.echo(f"{mark} {check['what']}: {check['found']}")
         click.echo(f"Needed and missing: {', '.join(missing)}." if missing else "Everything that is needed is here.")
     sys.exit(1 if missing else 0)
+
+
+main.add_command(recording)
 
 
 def _plain_log() -> contextlib.AbstractContextManager[None]:

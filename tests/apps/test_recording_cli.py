@@ -1,0 +1,129 @@
+"""`bci recording`: plain words, JSON, exit codes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bci.acquisition.recorder.check_file import check_path
+from bci.acquisition.recorder.xdf_recorder import XdfRecorder
+from bci.apps.cli import main
+from bci.stream import Channel, Chunk, Event, Flag, StreamInfo
+
+INFO = StreamInfo("amp", 250.0, (Channel("C3"), Channel("C4")))
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Return a recording of twice 250 samples, 10 lost between them."""
+    data, times = np.random.default_rng(0).normal(size=(250, 2)), np.arange(510) / 250
+    with XdfRecorder(tmp_path / "run.xdf") as recorder:
+        stream = recorder.add_stream(INFO)
+        recorder.write(stream, Chunk(data, times[:250], 0, INFO, (Event(9, 0.036, "left"),)))
+        recorder.write(stream, Chunk(data, times[260:], 260, INFO, (), Flag.GAP))
+    return tmp_path / "run.xdf"
+
+
+def bci(*arguments):
+    result = CliRunner().invoke(main, ["recording", *map(str, arguments)])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"<sample_count>") // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_info_says_streams_samples_and_losses(path):
+    code, out, _ = bci("info", path)
+    assert code == 0
+    assert "amp (EEG): 2 channels of double64 at 250 Hz, 500 samples, 2.0 s, 10 lost in 1 gaps" in out
+    assert "Markers (Markers): 1 texts" in out
+    streams = {s["name"]: s for s in json.loads(bci("info", path, "--json")[1])["streams"]}
+    assert (streams["amp"]["first_s"], streams["amp"]["last_s"]) == (0.0, 509 / 250)
+    assert streams["amp"]["channels"] == ["C3", "C4"]
+
+
+def test_verify_of_a_sound_recording_is_0_and_of_a_damaged_one_1(path):
+    assert bci("verify", path)[0] == 0
+    damage(path)
+    code, out, _ = bci("verify", path)
+    assert code == 1
+    assert "of stream 'amp' damaged" in out
+    assert "bci recording repair" in out
+    found = json.loads(bci("verify", path, "--json")[1])
+    assert (found["sound"], found["damages"][0]["stream"], found["damages"][0]["samples"]) == (False, "amp", 250)
+
+
+def test_repair_writes_a_sound_copy_and_tells_what_is_lost(path):
+    assert "is whole" in bci("repair", path)[1]
+    damage(path)
+    code, out, _ = bci("repair", path)
+    assert code == 0
+    assert "amp: 250 samples lost" in out
+    assert bci("verify", path.with_name("run-repaired.xdf"))[0] == 0
+
+
+@pytest.mark.parametrize("to", ["edf", "bdf", "fif", "bids"])
+def test_export_tells_the_largest_difference(path, to):
+    code, out, _ = bci("export", path, "--to", to, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["samples"], found["lost"], found["gaps"]) == (510, 10, 1)
+    assert found["largest_error"] < 1e-3
+    assert path.parent in Path(found["path"]).parents
+
+
+def test_errors_are_one_sentence_and_exit_code_2(path, tmp_path):
+    (tmp_path / "text.xdf").write_text("hello")
+    for arguments in (
+        ("info", tmp_path / "none.xdf"),
+        ("verify", tmp_path / "none.xdf"),
+        ("repair", tmp_path / "text.xdf"),
+        ("info", tmp_path / "text.xdf"),
+        ("export", path, "--to", "edf", "--stream", "none"),
+        ("export", path, "--to", "bids", "--subject", "no one"),
+    ):
+        code, out, err = bci(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("Error: ")
+        assert "Traceback" not in err
+
+
+def test_recording_without_check_file_is_said_to_be_unchecked(path):
+    check_path(path).unlink()
+    code, out, _ = bci("verify", path)
+    assert code == 0
+    assert "only its structure" in out
+
+
+@pytest.mark.parametrize("verb", ["info", "verify", "repair", "export"])
+def test_help_has_an_example(verb):
+    assert f"bci recording {verb} run.xdf" in bci(verb, "--help")[1]
+
+
+def test_streams_complete(path):
+    from bci.apps.recording_cli import export
+
+    context = export.make_context("export", [str(path), "--to", "edf"])
+    option = next(p for p in export.params if p.name == "stream")
+    assert [item.value for item in option.shell_complete(context, "a")] == ["amp"]
+
+
+# ------------------------------------------------------------------- recording
+def test_record_refuses_what_does_not_fit_and_leaves_no_file(tmp_path):
+    arguments = ["record", str(tmp_path / "long.xdf"), "--device", "participant", "--seconds", "1e12"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "MB are free" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_record_names_the_files_it_wrote(tmp_path):
+    arguments = ["record", str(tmp_path / "a.xdf"), "--device", "participant", "--seconds", "1", "--json"]
+    result = CliRunner().invoke(main, [*arguments, "--fallback", str(tmp_path)])
+    assert json.loads(result.stdout)["paths"] == [str(tmp_path / "a.xdf")]
+    assert check_path(tmp_path / "a.xdf").exists()
