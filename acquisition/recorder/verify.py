@@ -299,6 +299,9 @@ def _look_between(findings: Findings, data: Any, ledger: Ledger) -> None:
         elif at < stop:
             findings.damages.append(Damage(at, stop - at, "bytes that do not belong to the recording"))
     findings.kept.sort(key=lambda kept: kept.written_at)
+    if ledger.end is None and any(k.block.tag == STREAM_FOOTER and not k.is_checked for k in findings.kept):
+        silent = f"it says nothing of {findings.unchecked} bytes of a recording that was finished"
+        findings.damages.append(Damage(0, 0, f"the check file is cut off: {silent}"))
 
 
 def _holes(ledger: Ledger) -> list[tuple[int, int | None]]:

@@ -221,7 +221,8 @@ class XdfRecorder:
 
     def _write(self, signal: _Signal, chunk: Chunk) -> None:
         writer, quality = self._open_writer(), copy.copy(signal.lines)
-        if chunk.n_samples and signal.number is None:
+        begins = chunk.n_samples > 0 and signal.number is None
+        if begins:
             self._refuse_if_too_long(bytes_per_s(signal.info, chunk.data.dtype), signal)
             self._begin(signal, chunk.data.dtype)
         last_s = float(chunk.times[-1]) if chunk.n_samples else signal.last_s
@@ -233,10 +234,13 @@ class XdfRecorder:
                 writer.write(signal.number, chunk.data, chunk.times)
             writer.write_text(signal.markers.number, [(event.time, event.code) for event in chunk.events])
         signal.lines, signal.last_s = quality, last_s
-        if self._remind_at_s is None or last_s >= self._remind_at_s:
-            self._remind_at_s = last_s + _REMIND_S
-            with contextlib.suppress(RecordingError):  # the chunk is kept; the next one says what is wrong
+        is_due = self._remind_at_s is None or last_s >= self._remind_at_s
+        with contextlib.suppress(RecordingError):  # the chunk is kept; the next one says what is wrong
+            if is_due:
+                self._remind_at_s = last_s + _REMIND_S
                 writer.mark_time(last_s)
+            elif begins:
+                writer.mark_time(last_s, signal.number)
 
     def _refuse_if_too_long(self, needed_per_s: float, but: _Signal | None = None) -> None:
         if self.planned_s is None:

@@ -184,11 +184,11 @@ class XdfWriter:
         finally:
             self._gathered = None
 
-    def mark_time(self, time_s: float) -> None:
-        """Write a boundary and, for each stream, that its clock is the file's own at `time_s`."""
+    def mark_time(self, time_s: float, stream_id: int | None = None) -> None:
+        """Write a boundary and, for one stream or each, that its clock is the file's own at `time_s`."""
         offsets = [
             _Written(framed(CLOCK_OFFSET, struct.pack("<Idd", number, time_s, 0.0)), CLOCK_OFFSET, number)
-            for number in self._streams
+            for number in ([stream_id] if stream_id is not None else self._streams)
         ]
         self._write(*offsets, _Written(framed(BOUNDARY, BOUNDARY_MARK), BOUNDARY))
 

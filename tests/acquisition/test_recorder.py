@@ -236,6 +236,16 @@ def test_streams_of_different_rates_and_formats_come_back_side_by_side(path):
     assert len(found["Markers"]["time_series"]) == 150
 
 
+def test_every_stream_has_a_clock_offset_from_its_first_samples_on(path):
+    imu = StreamInfo("imu", 50.0, (Channel("x", Kind.ACCEL, "m/s^2"),))
+    with XdfRecorder(path) as recorder:
+        amp, late = recorder.add_stream(INFO), recorder.add_stream(imu)
+        recorder.write(amp, chunk(100, 0))
+        recorder.write(late, Chunk(np.zeros((5, 1)), 100 + np.arange(5) / 50, 0, imu))
+    found = load(str(path))[0]
+    assert [len(found[name]["clock_times"]) for name in ("amp", "imu")] == [1, 1]
+
+
 def test_chunk_that_is_refused_leaves_no_line_behind(path):
     with XdfRecorder(path) as recorder:
         stream = recorder.add_stream(INFO)

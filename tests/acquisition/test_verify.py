@@ -10,7 +10,7 @@ from bci.acquisition.recorder.check_file import check_path, read_check
 from bci.acquisition.recorder.quality import row_flags, sample_numbers
 from bci.acquisition.recorder.repair import repair
 from bci.acquisition.recorder.verify import examine
-from bci.acquisition.recorder.xdf_blocks import SAMPLES, STREAM_HEADER, walk
+from bci.acquisition.recorder.xdf_blocks import SAMPLES, STREAM_FOOTER, STREAM_HEADER, walk
 from bci.acquisition.recorder.xdf_recorder import XdfRecorder
 from bci.errors import ConfigError, DeviceNotFound, FormatError
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
@@ -116,11 +116,18 @@ def test_half_block_after_a_kill_is_no_damage(original, damaged):
 
 
 def test_check_file_that_is_behind_leaves_whole_blocks_unchecked(original, damaged):
-    path = damaged(check=b"".join(original[1].splitlines(keepends=True)[:30]))
-    findings = examine(path)
-    assert findings.damages == []
+    footer = next(b for b in blocks(original[0]) if b.tag == STREAM_FOOTER)
+    few = b"".join(original[1].splitlines(keepends=True)[:30])
+    findings = examine(damaged(original[0][: footer.offset], few))  # as a kill leaves it
+    assert (findings.damages, findings.finished) == ([], False)
     assert 0 < findings.unchecked < findings.size
-    assert len(findings.kept) == len(blocks(original[0]))
+    assert len(findings.kept) == len([b for b in blocks(original[0]) if b.offset < footer.offset])
+
+
+def test_check_file_of_a_finished_recording_that_was_cut_off_is_a_damage(original, damaged, tmp_path):
+    path = damaged(check=b"".join(original[1].splitlines(keepends=True)[:30]))
+    assert ["cut off" in d.what for d in examine(path).damages] == [True]
+    assert repair(path, tmp_path / "fixed.xdf").path.read_bytes() == original[0]
 
 
 # ----------------------------------------------------------------------- damages
@@ -132,8 +139,9 @@ def test_any_flipped_bit_is_found(original, damaged):
 
 def test_any_flipped_bit_in_the_check_file_is_found(original, damaged):
     rng = np.random.default_rng(1)
-    for at in rng.integers(0, len(original[1]), 60):
-        assert not examine(damaged(check=flipped(original[1], at))).is_sound
+    for at in [*rng.integers(0, len(original[1]), 60), len(original[1]) - 1]:
+        findings = examine(damaged(check=flipped(original[1], at)))
+        assert not (findings.is_sound and findings.finished)
 
 
 def test_removed_and_swapped_lines_of_the_check_file_break_the_chain(original, damaged):
