@@ -107,14 +107,17 @@ class CheckWriter:
         """Say that the recording was finished with `length` bytes."""
         self.add([Line(length, 0, _END, 0, self._blocks, 0, sha256_text(b""))])
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether lines wait because there was no room for them."""
+        return bool(self._waiting)
+
     def sync(self) -> None:
         """Have the system bring the file to the disk; `OSError` if it cannot."""
         os.fsync(self._fd)
 
     def close(self) -> None:
         """Release the file."""
-        if self._waiting:
-            _log.error("%s stays %d lines behind its recording: no space", self.path.name, len(self._waiting))
         os.close(self._fd)
 
     def _write(self) -> None:

@@ -199,11 +199,7 @@ class XdfWriter:
         self._closing.set()
         self._syncer.join()
         try:
-            for number, stream in self._streams.items():
-                footer = framed(STREAM_FOOTER, struct.pack("<I", number) + xml_bytes(stream.footer()))
-                self._write(_Written(footer, STREAM_FOOTER, number, keep=True))
-            if self._check is not None:
-                self._check.end(self._length)
+            self._finish()
             self._sync()
         except (RecordingError, OSError) as error:  # the file opens without footers too
             _log.error("the recording %s is whole but was not finished: %s", self.path.name, error)
@@ -220,6 +216,20 @@ class XdfWriter:
         if self._check is not None:
             self._check.close()
             self._check.path.unlink()
+
+    def _finish(self) -> None:
+        """Write the footers, and the end of the check file, or neither: they hold nothing that is not known already."""
+        before = self._length
+        with self.together():
+            for number, stream in self._streams.items():
+                footer = framed(STREAM_FOOTER, struct.pack("<I", number) + xml_bytes(stream.footer()))
+                self._write(_Written(footer, STREAM_FOOTER, number, keep=True))
+        if self._check is None:
+            return
+        if self._check.is_behind:
+            os.ftruncate(self._fd, before)
+            raise RecordingError(f"its check file {self._check.path.name} has no room; free space before the next one")
+        self._check.end(self._length)
 
     def _begin(self, root: Element, stream: _Stream) -> int:
         number = len(self._streams) + 1

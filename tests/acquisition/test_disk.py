@@ -1,5 +1,6 @@
 """A disk that fills up: refused before, told in time, an alarm at once, and not one accepted sample lost."""
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -121,6 +122,26 @@ def test_fallback_that_is_full_too_is_said(small):
     assert "fallback failed too" in str(error)
     assert alarm_s < 1
     assert list((small / "inner").iterdir()) == []
+
+
+def test_recording_that_cannot_be_finished_for_want_of_room_is_sound(small):
+    finished = set()
+    for k in range(12):  # what is left of the last page of each file differs
+        path = small / f"{k}.xdf"
+        recorder = XdfRecorder(path).open()
+        stream = recorder.add_stream(INFO)
+        for row in range(k + 1):
+            recorder.write(stream, chunk(7 * row, 7))
+        with open(small / "hog", "wb", buffering=0) as hog, contextlib.suppress(OSError):
+            while hog.write(bytes(4096)):
+                pass
+        recorder.close()
+        (small / "hog").unlink()
+        findings = examine(path)
+        assert findings.damages == []
+        np.testing.assert_array_equal(read(path)[1], np.arange(7 * (k + 1)))
+        finished.add(findings.finished)
+    assert False in finished  # some had no room, or this tests nothing
 
 
 def test_fallback_must_be_a_folder_before_anything_is_recorded(tmp_path):
