@@ -20,6 +20,7 @@ from bci.acquisition.recorder.xdf_blocks import (
     MAGIC,
     SAMPLES,
     STREAM_FOOTER,
+    Block,
     block_at,
     framed,
     read_texts,
@@ -123,9 +124,7 @@ def repair(
 
 def _write_copy(data: Any, done: Repaired) -> None:
     findings = done.findings
-    entries: list[tuple[int, bytes | Line]] = [
-        (kept.written_at, data[kept.block.offset : kept.block.stop]) for kept in findings.kept
-    ]
+    entries: list[tuple[int, Block | bytes | Line]] = [(kept.written_at, kept.block) for kept in findings.kept]
     for line, damage in findings.missing:
         entries.append((line.offset, line if line.content is None else line.content))
         if line.content is None:
@@ -134,6 +133,8 @@ def _write_copy(data: Any, done: Repaired) -> None:
             done.restored += 1
     entries.sort(key=lambda entry: entry[0])
     first = entries[0][1] if entries else b""
+    if isinstance(first, Block):
+        first = data[first.offset : first.stop]
     if isinstance(first, Line) or not first.startswith(MAGIC):
         raise FormatError(
             f"the first header of {findings.path} is damaged and its check file has no copy; take another copy of both"
@@ -145,7 +146,7 @@ def _write_copy(data: Any, done: Repaired) -> None:
                 if isinstance(content, Line):
                     joiner.lose(content)
                 else:
-                    joiner.take(content)
+                    joiner.take(data[content.offset : content.stop] if isinstance(content, Block) else content)
             joiner.finish()
         finally:
             joiner.close()

@@ -240,18 +240,16 @@ def _search(
 ) -> None:
     """Look for lost blocks between two bytes that no block claims."""
     lengths = {length for length, _ in lost}
-    free_from = start
-    for match in _HEAD.finditer(data, start, stop):
+    match = _HEAD.search(data, start, stop)
+    while match is not None:
         at = match.start()
-        if at < free_from:
-            continue
-        length = _stated_length(data, at)
-        if length not in lengths or at + length > stop:
-            continue
-        numbers = lost.get((length, zlib.crc32(view[at : at + length])))
-        if numbers and lines[numbers[0]].fits(view[at : at + length]):
-            found[numbers.pop(0)] = at
-            free_from = at + length
+        after, length = at + 1, _stated_length(data, at)
+        if length in lengths and at + length <= stop:
+            numbers = lost.get((length, zlib.crc32(view[at : at + length])))
+            if numbers and lines[numbers[0]].fits(view[at : at + length]):
+                found[numbers.pop(0)] = at
+                after = at + length
+        match = _HEAD.search(data, after, stop)
 
 
 def _stated_length(data: Any, at: int) -> int:
