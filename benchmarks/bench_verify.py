@@ -2,7 +2,7 @@
 
     python benchmarks/bench_verify.py [--files 2000] [--seed 0]
 
-A recording of three streams with losses and markers is damaged in one of ten
+A recording of three streams with losses and markers is damaged in one of eight
 ways: bits flipped, ranges zeroed, overwritten, cut out, put in, doubled or
 swapped, the end cut off; or its check file is. Which blocks are still whole is
 known from how the damage was done. Exit status 1 if one damage is not found, if
