@@ -17,6 +17,7 @@ from bci.errors import ConfigError, DeviceLost
 from bci.ports import HasEnd
 from bci.registry import create
 from bci.runtime.describe import describe, versions
+from bci.settings import split_spec
 from bci.stream import Chunk
 
 _BAR = "{l_bar}{bar}| {n:.0f} s"
@@ -43,9 +44,7 @@ def record_device(
     """
     if seconds is not None and not seconds > 0:
         raise ConfigError(f"a recording lasts longer than 0 s, got {seconds:g} s; leave it out to record until Ctrl+C")
-    # Without an end a simulated person at full speed would fill the disk.
-    pace = {"speed": 1.0} if seconds is None and spec == "participant" else {}
-    device: Any = create("devices", spec, **pace)
+    device: Any = create("devices", spec, **_pace(spec, seconds))
     if force:
         path = _free(path)
     config = {"device": describe(device), "versions": versions()}
@@ -112,13 +111,20 @@ def serve_recording(
         def follow(chunk: Chunk | None) -> None:
             if chunk is None:
                 say(f"Sending {path.name} as {name!r} and {name + '-markers'!r}: waiting {wait_s:g} s for a receiver, "
-                    f"as in `bci record got.xdf --device lsl:{name}` ...")  # fmt: skip
+                    f"as in `bci record got.xdf --device lsl-replay:{name}` ...")  # fmt: skip
                 bar.reset(total=device.duration_s)
             else:
                 bar.update(chunk.n_samples / chunk.info.sfreq)
 
         n = serve(device, name, speed=speed, wait_s=wait_s, follow=follow)
     return {"path": str(path), "name": name, "samples": n, "text": f"Sent {n} samples of {path.name} as {name!r}."}
+
+
+def _pace(spec: str, seconds: float | None) -> dict[str, float]:
+    """Return the settings by which a simulated person without an end does not fill the disk at full speed."""
+    plain, given = split_spec(spec)
+    is_person = plain.partition(":")[0] == "participant"
+    return {"speed": 1.0} if is_person and seconds is None and "speed" not in given else {}
 
 
 class _Tally:

@@ -150,3 +150,16 @@ def test_the_demo_runs_on_a_recording_on_a_board_and_over_lsl(tmp_path):
         sender.kill()
     assert over_lsl["decisions"] > 0
     assert demo(tmp_path, "--minutes", "0.1", "--device", "brainflow:synthetic")["decisions"] > 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "seconds", "pace"),
+    [
+        ("participant", None, {"speed": 1.0}), ("participant,lapse=0", None, {"speed": 1.0}),
+        ("participant,speed=4", None, {}), ("participant,lapse=0", 60.0, {}), ("brainflow:synthetic", None, {}),
+    ],
+)  # fmt: skip
+def test_a_simulated_person_without_an_end_is_recorded_in_real_time(spec, seconds, pace):
+    from bci.apps.record import _pace
+
+    assert _pace(spec, seconds) == pace
