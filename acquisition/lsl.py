@@ -2,53 +2,55 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import socket
-import time
 from collections import deque
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bci.acquisition.driver import SILENCE_S, Driver, Samples
+from bci.acquisition.lsl_find import find
+from bci.acquisition.lsl_find import streams
+from bci.acquisition.lsl_link import LslLink, Piece
+from bci.acquisition.lsl_local import load_pylsl
+from bci.acquisition.lsl_marks import LslMarks
 from bci.acquisition.montage import Entry, described
 from bci.acquisition.stamps import STEP_BACK_S, StampTracker
 from bci.clock import Clock, ManualClock, MonotonicClock
-from bci.errors import ConfigError, DeviceLost, DeviceNotFound, PluginError
+from bci.errors import ConfigError, DeviceLost
 from bci.stream import Flag, StreamInfo
 
 if TYPE_CHECKING:
     import pylsl
 
-_log = logging.getLogger(__name__)
+__all__ = ["END", "LslInlet", "LslReplay", "streams"]
 
 END = "bci:end"
 """Marker with which a served recording says that it is over."""
-_LOOK_S = 0.8
-"""Longest wait for the list of streams that goes into an error message, s."""
-_STEP_S = 1.0
-"""Longest time that Ctrl+C waits, s."""
 _CORRECT_EVERY_S = 2.0
+_SAME_CLOCK_S = 0.01
+"""Two programs on hosts of one name share a clock if it was measured to differ by less, s."""
 
 
 class LslInlet(Driver):
-    """A stream of the Lab Streaming Layer [1]_, found by name, type or source id.
+    """A stream of the Lab Streaming Layer [1]_, found by name, type, source id or host.
 
     Waits on the data themselves, without polling. Lost samples are told from
-    the time stamps (`bci.acquisition.stamps`). A stream of `lsl_serve` that is
-    not sent at real time runs on its own clock, which stands at its newest sample.
+    the time stamps (`bci.acquisition.stamps`). A sender that was restarted is
+    found again at once by its source id; what is missing then is counted, with
+    its cause. A stream of `lsl_serve` that is not sent at real time runs on its
+    own clock, which stands at its newest sample.
 
     Parameters
     ----------
-    name, type, source_id : str
-        What the stream must have; what is empty does not matter. Give at least one.
+    name, type, source_id, hostname : str
+        What the stream must have; what is empty does not matter. Give at least one of the first three.
     markers : str, optional
-        Name of a stream of text markers that become events; "" for none.
+        Name of a stream of markers (texts or numbers) that become events; "" for none.
+    allow_unnamed : bool, default=False
+        Whether to take streams without a source id, which cannot be found again when their sender was restarted.
     timeout_s : float, default=5
         How long to look for the streams, s.
     silence_s : float, default=0.22
@@ -57,19 +59,27 @@ class LslInlet(Driver):
         Samples older than this when they arrive are flagged STALE: after a cut
         of the network LSL delivers what had waited, s.
     buffer_s : float, default=360
-        What LSL keeps for a reader that is late, s; more than that is lost.
+        What is kept for a reader that is late, s; more than that is lost, flagged OVERFLOW and counted.
     clock : Clock, optional
         Session clock.
 
     Raises
     ------
     ConfigError
-        If nothing is asked for; from `open`, if several streams fit, the rate is
-        irregular, or the samples are text.
+        If nothing is asked for; from `open`, if several streams fit, what fits has no source id or shares it, the
+        rate is irregular, or the samples are text.
     DeviceNotFound
         From `open`, with the streams that were there.
     DeviceLost
-        From `read`, if the sender is gone and, having no source id, cannot come back.
+        From `open` and `start`, if the sender does not answer; from `read`, if it is gone and, having no source id
+        or other channels than before, cannot come back.
+
+    Notes
+    -----
+    `report` has, beside what every driver says: ``restarts``, a list of dicts with ``time`` (s, first sample after
+    it), ``away`` (s without samples), ``lost`` (samples) and ``cause``; ``marker_breaks``, a list of dicts with
+    ``stream``, ``time`` and ``back`` (s; None while it lasts), and ``clock_offsets``, a list of dicts with ``time``,
+    ``offset`` and ``uncertainty`` (s): what is added to the sender's clock to have LSL's clock here.
 
     References
     ----------
@@ -83,7 +93,9 @@ class LslInlet(Driver):
         *,
         type: str = "",
         source_id: str = "",
+        hostname: str = "",
         markers: str = "",
+        allow_unnamed: bool = False,
         timeout_s: float = 5.0,
         silence_s: float = SILENCE_S,
         max_age_s: float = 1.0,
@@ -94,83 +106,100 @@ class LslInlet(Driver):
         self.query = {k: v for k, v in (("name", name), ("type", type), ("source_id", source_id)) if v}
         if not self.query:
             raise ConfigError("an LSL stream needs a name, type or source_id to be found by, got none; try lsl:NAME")
-        self.markers, self.timeout_s, self.buffer_s = markers, timeout_s, buffer_s
+        if hostname:
+            self.query["hostname"] = hostname
+        self.markers, self.allow_unnamed = markers, allow_unnamed
+        self.timeout_s, self.buffer_s = timeout_s, buffer_s
         self._given_clock = self._clock
         self._live = MonotonicClock()
-        self._inlet: pylsl.StreamInlet | None = None
-        self._marker_inlet: pylsl.StreamInlet | None = None
+        self._link: LslLink | None = None
+        self._marker_link: LslMarks | None = None
+
+    # --------------------------------------------------------------- report
+    def report(self) -> dict[str, Any]:
+        """Return what happened since `start`, see `Driver.report` and the notes of the class."""
+        offsets = self._link.offsets if self._link is not None else ()
+        return super().report() | {
+            "restarts": [dict(r) for r in self._restarts],
+            "marker_breaks": [dict(b) for b in self._marker_link.breaks] if self._marker_link is not None else [],
+            "clock_offsets": [
+                {"time": o.time_s, "offset": o.offset_s, "uncertainty": o.uncertainty_s} for o in list(offsets)
+            ],
+        }
 
     # ---------------------------------------------------------------- hooks
     def _open(self) -> StreamInfo:
         lsl = load_pylsl()
-        head = _find(self.query, self.timeout_s)
+        head = find(self.query, self.timeout_s, self.allow_unnamed)
         _check(head)
-        self._inlet = self._connect(lsl, head)
+        self._marker_link = None
         if self.markers:
-            found = _find({"name": self.markers}, self.timeout_s)
-            self._marker_inlet = self._connect(lsl, found)
+            found = find({"name": self.markers}, self.timeout_s, self.allow_unnamed)
+            self._marker_link = LslMarks(found)
             self._same_host = found.hostname() == head.hostname()
-        full = self._inlet.info(self.timeout_s)
-        self._correction_s = 0.0 if head.hostname() == socket.gethostname() else None
+        self._link = LslLink(head, self.buffer_s)
+        full = self._link.open(self.timeout_s)
+        self._same_clock = head.hostname() == socket.gethostname()
         self._scale, info = _describe(full)
         self._adopt(full.desc().child("bci"), lsl)
         return info
 
     def _start(self) -> None:
-        assert self._inlet is not None
+        assert self._link is not None
         lsl = load_pylsl()
         # Both run on monotonic clocks; they may begin at different zeros.
         self._zero_s = lsl.local_clock() - (
             self._clock.now() if self._clock is self._given_clock else lsl.local_clock()
         )
         self._tracker = StampTracker(self.info.sfreq, trusted=self._is_served)
-        self._shift_s = self._offset_s()
-        self._corrected_at_s = self._live.now()
+        self._correction_s = 0.0
         self._last_stamp = math.nan
+        self._connection = 0
         self._waiting: deque[Samples] = deque()
         self._end_stamp = math.inf
-        self._most = max(64, round(self.info.sfreq / 4))  # pylsl makes room for as many at every read
-        if self._marker_inlet is not None:
-            self._marker_inlet.open_stream(self.timeout_s)
-        self._inlet.open_stream(self.timeout_s)
+        if self._marker_link is not None:
+            self._marker_link.start(self.timeout_s)
+        if not self._same_clock:
+            self._measure(self.timeout_s)
+        self._shift_s = self._zero_s - self._correction_s
+        self._corrected_at_s = self._live.now()
+        self._link.start(self.timeout_s)
 
     def _read(self, timeout_s: float) -> Samples | None:
-        assert self._inlet is not None
+        assert self._link is not None
         if self._waiting:
             return self._waiting.popleft()
-        try:
-            data, stamps = self._inlet.pull_chunk(timeout_s, self._most, min_samples=1, as_numpy=True)
-        except Exception as error:
-            if _is_lost(error):
-                raise DeviceLost(
-                    f"expected samples of {self._name}, the sender is gone; start it again and open the stream anew"
-                ) from error
-            raise
+        piece = self._link.take(timeout_s)
         # Markers after the data: one that was sent before these samples is here by now.
         self._take_markers()
-        if not len(stamps):
+        if piece is None:
+            if self._link.is_gone:
+                raise DeviceLost(
+                    f"expected samples of {self._name}, the sender is gone and {self._link.why_gone}; start it again "
+                    "and open the stream anew"
+                )
             self._see_end()
             return None
-        self._split(data, stamps)
-        return self._waiting.popleft()
+        self._split(piece)
+        return self._waiting.popleft() if self._waiting else None
 
     def _stop(self) -> None:
-        for inlet in (self._inlet, self._marker_inlet):
-            if inlet is not None:
-                inlet.close_stream()
+        for link in (self._link, self._marker_link):
+            if link is not None:
+                link.stop()
 
     def _close(self) -> None:
-        self._inlet = self._marker_inlet = None  # liblsl disconnects when the last reference goes
+        self._stop()
 
     def _wall(self) -> float:
         # Silence is of this world even where the samples are stamped by a recording's clock.
         return self._live.now()
 
-    # -------------------------------------------------------------- private
-    def _connect(self, lsl: Any, head: pylsl.StreamInfo) -> pylsl.StreamInlet:
-        # LSL buffers whole seconds; a sender without a source id cannot be recovered, so say that it is lost.
-        return lsl.StreamInlet(head, max_buflen=max(1, round(self.buffer_s)), recover=bool(head.source_id()))
+    def _reset(self) -> None:
+        super()._reset()
+        self._restarts: list[dict[str, Any]] = []
 
+    # -------------------------------------------------------------- private
     def _adopt(self, served: Any, lsl: Any) -> None:
         """Take on what `lsl_serve` says about its stream."""
         self._is_served = not served.empty()
@@ -178,19 +207,24 @@ class LslInlet(Driver):
         if self._is_served and served.child_value("speed") != "1.0":
             self._clock = ManualClock(lsl.local_clock())
 
-    def _offset_s(self) -> float:
-        """What is taken from a stamp to have the session clock's time."""
-        if self._correction_s is not None:
-            return self._zero_s - self._correction_s
-        assert self._inlet is not None
-        return self._zero_s - float(self._inlet.time_correction(self.timeout_s))
+    def _measure(self, timeout_s: float) -> None:
+        """Take on the offset of the sender's clock; hosts of one name share a clock unless it is measured to differ."""
+        assert self._link is not None
+        offset = self._link.measure(timeout_s) if timeout_s else self._link.newest_offset
+        if offset is None:
+            return
+        if self._same_clock and abs(offset.offset_s) > max(_SAME_CLOCK_S, 2 * offset.uncertainty_s):
+            self._same_clock = False
+        if not self._same_clock:
+            self._correction_s = offset.offset_s
 
     def _correct(self) -> Flag:
         """Follow the sender's clock: slowly, so that times keep rising; a step is flagged."""
-        if self._correction_s is not None or self._live.now() - self._corrected_at_s < _CORRECT_EVERY_S:
+        if self._live.now() - self._corrected_at_s < _CORRECT_EVERY_S:
             return Flag.OK
         self._corrected_at_s = self._live.now()
-        error_s = self._offset_s() - self._shift_s
+        self._measure(0.0)
+        error_s = self._zero_s - self._correction_s - self._shift_s
         if abs(error_s) > 0.05:
             self._shift_s += error_s
             return Flag.CLOCK_JUMP
@@ -198,15 +232,53 @@ class LslInlet(Driver):
         self._shift_s += min(max(error_s, -limit_s), limit_s)
         return Flag.OK
 
-    def _split(self, data: NDArray[Any], stamps: NDArray[np.float64]) -> None:
-        """Queue what was pulled in contiguous runs."""
-        flags, lost_first = self._correct(), 0
-        if float(stamps[0]) < self._last_stamp - STEP_BACK_S:
-            # Another sender under the same id: its clock tells nothing about what is missing, ours does.
-            lost_first = max(1, round((self._live.now() - self._last_data_s) * self.info.sfreq))
+    def _split(self, piece: Piece) -> None:
+        """Queue what was received in contiguous runs."""
+        data, stamps, flags = piece.data, piece.stamps, self._correct()
+        lost, cause = 0, "a jump of the sender's time stamps"
+        if piece.connection != self._connection:
+            if piece.same_stream:  # our own sender repeats the last second, in case it was on its way
+                new = stamps > self._last_stamp + 0.1 / self.info.sfreq
+                data, stamps = data[new], stamps[new]
+                if not len(stamps):
+                    return
+            lost, flags, cause = self._rejoin(piece, stamps, flags)
+        elif float(stamps[0]) < self._last_stamp - STEP_BACK_S:
+            lost, flags = self._begin_anew(), flags | Flag.CLOCK_JUMP
+        elif piece.dropped:
+            lost, cause = piece.dropped, f"they waited for more than {self.buffer_s:g} s to be read"
             self._tracker = StampTracker(self.info.sfreq, trusted=self._is_served)
-            self._shift_s, flags = self._offset_s(), flags | Flag.CLOCK_JUMP
+        if piece.dropped:
+            flags |= Flag.OVERFLOW
         self._last_stamp = float(stamps[-1])
+        self._queue(data, stamps, lost, flags, cause)
+
+    def _rejoin(self, piece: Piece, stamps: NDArray[np.float64], flags: Flag) -> tuple[int, Flag, str]:
+        """Go on over a new connection; return what is missing (samples), flags and cause."""
+        self._connection = piece.connection
+        away_s = float(stamps[0]) - self._last_stamp
+        gone_s = self._live.now() - self._last_data_s
+        if self._marker_link is not None and not piece.same_stream:
+            self._marker_link.look_for_successor()
+        if not math.isfinite(away_s) or not -0.5 / self.info.sfreq < away_s < gone_s + self.buffer_s:
+            # Another clock: it tells nothing about what is missing, ours does.
+            away_s, lost, flags = gone_s, self._begin_anew(), flags | Flag.CLOCK_JUMP
+        else:
+            self._tracker = StampTracker(self.info.sfreq, trusted=self._is_served)
+            lost = max(0 if piece.same_stream else 1, round(away_s * self.info.sfreq) - 1)
+        what = "the connection was made anew" if piece.same_stream else "the sender was restarted"
+        cause = f"{piece.reason}, {what}"
+        self._restarts.append({"time": float(stamps[0]) - self._shift_s, "away": away_s, "lost": lost, "cause": cause})
+        return lost, flags, cause
+
+    def _begin_anew(self) -> int:
+        """Take over another clock; return the samples that are missing by ours."""
+        self._tracker = StampTracker(self.info.sfreq, trusted=self._is_served)
+        self._measure(0.0)
+        self._shift_s = self._zero_s - self._correction_s
+        return max(1, round((self._live.now() - self._last_data_s) * self.info.sfreq))
+
+    def _queue(self, data: NDArray[Any], stamps: NDArray[np.float64], lost_first: int, flags: Flag, cause: str) -> None:
         smooth, losses = self._tracker.follow(stamps)
         times = smooth - self._shift_s
         if self._scale is not None:
@@ -218,34 +290,22 @@ class LslInlet(Driver):
         cuts = [(0, lost_first), *((row, lost) for row, lost in losses if row), (len(data), 0)]
         cuts[0] = (0, lost_first + sum(lost for row, lost in losses if not row))
         for (row, lost), (end, _) in zip(cuts, cuts[1:], strict=False):
-            self._waiting.append(
-                Samples(data[row:end], times[row:end], lost, flags, cause="a jump of the sender's time stamps")
-            )
-            flags = Flag.OK
+            self._waiting.append(Samples(data[row:end], times[row:end], lost, flags, cause=cause))
+            flags, cause = Flag.OK, "a jump of the sender's time stamps"
 
     def _take_markers(self) -> None:
-        inlet = self._marker_inlet
-        while inlet is not None and inlet.samples_available():
-            try:
-                texts, stamps = inlet.pull_chunk(0.0, 16)
-            except Exception as error:
-                if not _is_lost(error):
-                    raise
-                _log.warning("%s: the marker stream %r is gone", self._name, self.markers)
-                self._marker_inlet = None
-                return
-            for values, stamp in zip(texts, stamps, strict=True):
-                code = "|".join(str(v) for v in values)
-                if self._is_served and code == END:
-                    self._end_stamp = stamp
-                else:
-                    self.mark(code, stamp - self._marker_shift_s(), self.markers)
+        link = self._marker_link
+        for code, stamp in link.take() if link is not None else ():
+            if self._is_served and code == END:
+                self._end_stamp = stamp
+            else:
+                self.mark(code, stamp - self._marker_shift_s(), self.markers)
 
     def _marker_shift_s(self) -> float:
         if self._same_host:  # one clock: markers and samples must be moved alike, to the bit
             return self._shift_s
-        assert self._marker_inlet is not None
-        return self._zero_s - float(self._marker_inlet.time_correction(self.timeout_s))
+        assert self._marker_link is not None
+        return self._zero_s - self._marker_link.follow_clock(self.timeout_s)
 
     def _see_end(self) -> None:
         """See whether a served recording has delivered its last sample (or will never)."""
@@ -295,55 +355,6 @@ class LslReplay(LslInlet):
             )
 
 
-def load_pylsl() -> Any:
-    """Return the package pylsl; `PluginError` if it or its library is not here."""
-    try:
-        import pylsl
-    except (ImportError, RuntimeError) as error:
-        raise PluginError(f"LSL needs the package pylsl and liblsl, got: {error}; pip install pylsl") from error
-    here = [Path("lsl_api.cfg"), Path.home() / "lsl_api" / "lsl_api.cfg", Path("/etc/lsl_api/lsl_api.cfg")]
-    if not os.environ.get("LSLAPICFG") and not any(p.exists() for p in here) and hasattr(pylsl, "set_config_content"):
-        pylsl.set_config_content("[log]\nlevel = -2\n")  # liblsl greets on standard error; only warnings are of use
-    return pylsl
-
-
-def streams(wait_s: float = 1.0) -> list[dict[str, Any]]:
-    """Return the streams heard within `wait_s` s: name, type, channels, sfreq (Hz), source_id, host."""
-    return [
-        {
-            "name": s.name(), "type": s.type(), "channels": s.channel_count(), "sfreq": s.nominal_srate(),
-            "source_id": s.source_id(), "host": s.hostname(),
-        }
-        for s in load_pylsl().resolve_streams(wait_s)
-    ]  # fmt: skip
-
-
-def _find(query: dict[str, str], timeout_s: float) -> pylsl.StreamInfo:
-    """Return the one stream that fits; `DeviceNotFound` or `ConfigError` with what there is instead."""
-    lsl = load_pylsl()
-    asked = " and ".join(f"{key}={value!r}" for key, value in query.items())
-    quote = {value: '"' if "'" in value else "'" for value in query.values()}
-    predicate = " and ".join(f"{key}={quote[value]}{value}{quote[value]}" for key, value in query.items())
-    found: Sequence[pylsl.StreamInfo] = []
-    until_s = time.monotonic() + timeout_s
-    while not found and (left_s := until_s - time.monotonic()) > 0:
-        found = lsl.resolve_bypred(predicate, 1, min(_STEP_S, left_s))  # in steps: Ctrl+C is not heard meanwhile
-    if not found:
-        there = ", ".join(sorted({f"{s['name']} ({s['type']})" for s in streams(min(_LOOK_S, timeout_s))}))
-        raise DeviceNotFound(
-            f"expected an LSL stream with {asked} within {timeout_s:g} s, found {there or 'no stream at all'}; "
-            "start the sender, or check name and network"
-        )
-    # The first answer ends the search; look once more for a second stream that fits as well.
-    found = lsl.resolve_bypred(predicate, 2, min(_LOOK_S, timeout_s)) or found
-    distinct = {s.uid(): s for s in found}
-    if len(distinct) > 1:
-        listed = "; ".join(f"{s.name()} (type {s.type()}, source_id {s.source_id()!r}, host {s.hostname()})"
-                           for s in distinct.values())  # fmt: skip
-        raise ConfigError(f"expected one LSL stream with {asked}, found {listed}; add source_id or type to choose one")
-    return next(iter(distinct.values()))
-
-
 def _check(head: pylsl.StreamInfo) -> None:
     if head.nominal_srate() <= 0 or head.channel_format() == load_pylsl().cf_string:
         raise ConfigError(
@@ -372,7 +383,3 @@ def _entry(node: Any) -> Entry:
         return str(at.child_value(path[-1]))
 
     return text
-
-
-def _is_lost(error: Exception) -> bool:
-    return isinstance(error, load_pylsl().util.LostError)

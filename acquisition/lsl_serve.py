@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bci.acquisition.lsl import END, load_pylsl
+from bci.acquisition.lsl import END
+from bci.acquisition.lsl_local import load_pylsl
 from bci.acquisition.replay import Replay
 from bci.clock import ManualClock
 from bci.errors import BciError, ConfigError, DeviceTimeout

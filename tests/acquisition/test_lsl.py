@@ -1,9 +1,7 @@
 """The LSL inlet and sender, between real processes."""
 
-import os
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -11,24 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Read once, when liblsl is loaded: keeps these streams on this machine.
-_CONFIG = Path(tempfile.gettempdir()) / "bci-test-lsl.cfg"
-_CONFIG.write_text(
-    "[ports]\nIPv6 = disable\n[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {127.0.0.1}\n[log]\nlevel = -3\n"
-)
-os.environ.setdefault("LSLAPICFG", str(_CONFIG))
-
-from bci.acquisition.lsl import LslInlet, LslReplay, streams  # noqa: E402
-from bci.acquisition.lsl_serve import serve  # noqa: E402
-from bci.acquisition.participant import Participant  # noqa: E402
-from bci.acquisition.replay import Replay  # noqa: E402
-from bci.acquisition.stamps import StampTracker  # noqa: E402
-from bci.clock import ManualClock  # noqa: E402
-from bci.errors import ConfigError, DeviceLost, DeviceNotFound, DeviceTimeout  # noqa: E402
-from bci.interop import to_raw  # noqa: E402
-from bci.ports import HasEnd  # noqa: E402
-from bci.stream import Channel, Event, Flag, Kind, StreamInfo  # noqa: E402
-from bci.testing.device import check_device  # noqa: E402
+from bci.acquisition.lsl import LslInlet, LslReplay, streams
+from bci.acquisition.lsl_serve import serve
+from bci.acquisition.participant import Participant
+from bci.acquisition.replay import Replay
+from bci.acquisition.stamps import StampTracker
+from bci.clock import ManualClock
+from bci.errors import ConfigError, DeviceLost, DeviceNotFound, DeviceTimeout
+from bci.interop import to_raw
+from bci.ports import HasEnd
+from bci.stream import Channel, Event, Flag, Kind, StreamInfo
+from bci.testing.device import check_device
 
 pylsl = pytest.importorskip("pylsl")
 
@@ -194,7 +185,7 @@ def test_late_marker_keeps_its_true_sample(name, sender):
 
 def test_sender_without_an_id_that_is_gone_is_lost(name, sender):
     process = sender(source="")
-    with LslInlet(name) as device:
+    with LslInlet(name, allow_unnamed=True) as device:
         read_until(device, lambda c: c.stop > 10)
         process.kill()
         with pytest.raises(DeviceLost, match="start it again"):

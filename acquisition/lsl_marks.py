@@ -1,0 +1,127 @@
+"""Receive an LSL stream of markers, texts or numbers, across restarts of its sender."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from bci.acquisition.lsl_find import find_again
+from bci.acquisition.lsl_link import answering, connect, measured_offset
+from bci.acquisition.lsl_local import load_pylsl
+from bci.errors import DeviceLost
+
+if TYPE_CHECKING:
+    import pylsl
+
+_log = logging.getLogger(__name__)
+
+_BUFFER_S = 360.0
+"""What LSL keeps of a stream without a rate: a hundred samples for each of these."""
+_CONNECT_S = 2.0
+_OFFSET_EVERY_S = 2.0
+_SUCCESSOR_LOOKS = 20
+
+
+class LslMarks:
+    """The connection to one marker stream. What arrives is taken by the caller's thread, right after the signal.
+
+    Parameters
+    ----------
+    head : pylsl.StreamInfo
+        What was found.
+    """
+
+    def __init__(self, head: pylsl.StreamInfo) -> None:
+        self._lsl = load_pylsl()
+        self._head = head
+        self._inlet: pylsl.StreamInlet | None = None
+        self._search: threading.Thread | None = None
+        self._stopping = False
+        self.host = head.hostname()
+        self.offset_s = 0.0
+        self._measured_s = float("-inf")
+        self.breaks: list[dict[str, Any]] = []
+
+    def start(self, timeout_s: float) -> None:
+        """Begin to receive; `DeviceLost` if the sender does not answer."""
+        self._stopping = False
+        self._inlet = connect(self._head, _BUFFER_S)
+        with answering(self._head):
+            self._inlet.open_stream(timeout_s)
+
+    def stop(self) -> None:
+        """Stop receiving, and disconnect."""
+        self._stopping = True
+        if self._search is not None:
+            self._search.join()
+            self._search = None
+        self._inlet = None
+
+    def take(self) -> list[tuple[str, float]]:
+        """Return (code, the sender's stamp in s) of everything that has arrived; never waits."""
+        taken: list[tuple[str, float]] = []
+        inlet = self._inlet
+        while inlet is not None and inlet.samples_available():
+            try:
+                values, stamps = inlet.pull_chunk(0.0, 16)
+            except self._lsl.util.LostError:
+                self._lose()
+                break
+            taken += [("|".join(_code(v) for v in row), s) for row, s in zip(values, stamps, strict=True)]
+        return taken
+
+    def look_for_successor(self) -> None:
+        """The sender of the signal was replaced: its markers may come from another one now, too."""
+        if self._inlet is not None and self._head.source_id():
+            self._begin_search(self._head.uid())
+
+    def follow_clock(self, timeout_s: float) -> float:
+        """Return what is added to the sender's stamps to have the time here, s; measured now and then."""
+        now_s = time.monotonic()
+        if self._inlet is not None and now_s - self._measured_s > _OFFSET_EVERY_S:
+            first = self._measured_s == float("-inf")
+            self._measured_s = now_s
+            offset = measured_offset(self._lsl, self._inlet, timeout_s if first else 0.001)
+            self.offset_s = offset.offset_s if offset is not None else self.offset_s
+        return self.offset_s
+
+    def _lose(self) -> None:
+        self._inlet = None
+        self.breaks.append({"time": self._lsl.local_clock(), "back": None, "stream": self._head.name()})
+        _log.warning("LSL marker stream %r: the sender ended the connection", self._head.name())
+        if self._head.source_id():
+            self._begin_search("")
+
+    def _begin_search(self, but_not: str) -> None:
+        if self._search is None or not self._search.is_alive():
+            self._search = threading.Thread(target=self._find, args=(but_not,), name="lsl-marks", daemon=True)
+            self._search.start()
+
+    def _find(self, but_not: str) -> None:
+        looks = 0
+        # One that hangs is waited for only as long as its successor takes to show.
+        while not self._stopping and not (but_not and looks >= _SUCCESSOR_LOOKS):
+            found = find_again(self._head, looks, but_not)
+            looks += 1
+            if found is not None and self._return(found):
+                return
+
+    def _return(self, found: pylsl.StreamInfo) -> bool:
+        try:
+            inlet = connect(found, _BUFFER_S)
+            with answering(found):
+                inlet.open_stream(_CONNECT_S)
+        except DeviceLost:
+            return False  # gone again; the search goes on
+        self._head, self._inlet = found, inlet  # what comes from now on waits in liblsl until it is taken
+        if self.breaks and self.breaks[-1]["back"] is None:
+            self.breaks[-1]["back"] = self._lsl.local_clock()
+        _log.warning("LSL marker stream %r is back", found.name())
+        return True
+
+
+def _code(value: Any) -> str:
+    """Return a marker's value as an event code: 7.0 is "7"."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
