@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.acquisition.driver import SILENCE_S, Driver, Samples
-from bci.acquisition.lsl_find import find
-from bci.acquisition.lsl_find import streams
+from bci.acquisition.lsl_find import find, streams
 from bci.acquisition.lsl_link import LslLink, Piece
 from bci.acquisition.lsl_local import load_pylsl
 from bci.acquisition.lsl_marks import LslMarks

@@ -109,6 +109,7 @@ class LslLink:
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self.offsets: deque[Offset] = deque(maxlen=_MOST_OFFSETS)
+        self._n_waiting = self._dropped = self._connection = self._looks = 0
         self._reset()
 
     # ------------------------------------------------------------ lifecycle

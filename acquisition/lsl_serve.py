@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bci.acquisition.lsl import END
 from bci.acquisition.lsl_local import load_pylsl
+from bci.acquisition.lsl_outlet import KEEP_S, REWIND_S, LslOutlet, signal_head, text_head
 from bci.acquisition.replay import Replay
 from bci.clock import ManualClock
 from bci.errors import BciError, ConfigError, DeviceTimeout
@@ -38,8 +39,9 @@ def serve(
     name: str,
     *,
     speed: float = 1.0,
-    wait_s: float = 300.0,
+    wait_s: float | None = 300.0,
     linger_s: float = 30.0,
+    keep_s: float = KEEP_S,
     follow: Callable[[Chunk | None], None] = lambda _: None,
 ) -> int:
     """Send `device` as the stream `name` (double precision) and its events as `name`-markers.
@@ -47,6 +49,8 @@ def serve(
     Begins when a receiver has connected; ends with the recording, when the
     marker "bci:end" is sent. Recordings are stamped by counting, at whatever
     speed: their time runs as it did. Live devices are stamped with their own times.
+    While nobody receives, samples and markers are kept, and given to the receiver
+    that comes back.
 
     Parameters
     ----------
@@ -56,10 +60,12 @@ def serve(
         Name of the stream.
     speed : float, default=1
         Times real time; for a recording or simulation on its own time only.
-    wait_s : float, default=300
-        How long to wait for a receiver, s.
+    wait_s : float or None, default=300
+        How long to wait for a receiver, s; None begins at once.
     linger_s : float, default=30
         How long the streams stay for the receiver to take the rest, s.
+    keep_s : float, default=60
+        For how long what nobody receives is kept, s.
     follow : callable, optional
         Called with None when the stream is announced, and with each chunk that is sent.
 
@@ -82,13 +88,17 @@ def serve(
         counted = isinstance(device, HasEnd) or _has_own_time(device)
         if not counted and speed != 1.0:
             raise ConfigError(f"a live device runs at speed 1, got {speed}; record it and send the recording")
-        sender = _Sender(info, name, speed, isinstance(device, HasEnd), follow)
-        follow(None)
-        sender.wait(wait_s)
-        device.start()
-        sent = _send_counted(device, sender) if counted else _send_live(device, sender)
-        sender.linger(linger_s)
-        return sent
+        sender = _Sender(info, name, speed, isinstance(device, HasEnd), keep_s, follow)
+        try:
+            follow(None)
+            if wait_s is not None:
+                sender.wait(wait_s)
+            device.start()
+            sent = _send_counted(device, sender) if counted else _send_live(device, sender)
+            sender.linger(linger_s)
+            return sent
+        finally:
+            sender.close()
     finally:
         device.close()
 
@@ -96,23 +106,32 @@ def serve(
 class _Sender:
     """The two outlets and the time stamps."""
 
-    def __init__(self, info: StreamInfo, name: str, speed: float, ends: bool, follow: Callable[[Chunk], None]) -> None:
+    def __init__(
+        self,
+        info: StreamInfo,
+        name: str,
+        speed: float,
+        ends: bool,
+        keep_s: float,
+        follow: Callable[[Chunk], None],
+    ) -> None:
         self._lsl = load_pylsl()
         self.info, self.name, self.speed, self._follow = info, name, speed, follow
         # An id that stays lets a receiver find the stream again after a restart.
         source_id = f"bci-{name}-{info.source_id}"
-        head = self._lsl.StreamInfo(name, "EEG", info.n_channels, info.sfreq, self._lsl.cf_double64, source_id)
-        _describe(head.desc(), info, speed, ends)
-        texts = self._lsl.StreamInfo(
-            f"{name}-markers", "Markers", 1, self._lsl.IRREGULAR_RATE, self._lsl.cf_string, f"{source_id}-markers"
-        )
-        self._data, self._texts = self._lsl.StreamOutlet(head), self._lsl.StreamOutlet(texts)
+        head = signal_head(info, name, source_id)
+        served = head.desc().append_child("bci")
+        served.append_child_value("speed", repr(float(speed)))
+        served.append_child_value("ends", "true" if ends else "false")
+        self._data = LslOutlet(head, keep_s)
+        self._keep_s = keep_s
+        self._texts = LslOutlet(text_head(f"{name}-markers", f"{source_id}-markers"), keep_s, say=False)
         self.begin_s = 0.0
 
     def wait(self, wait_s: float) -> None:
         until_s = time.monotonic() + wait_s
         # In steps, since nothing (Ctrl+C) is heard while liblsl waits.
-        while not self._data.wait_for_consumers(max(0.0, min(_STEP_S, until_s - time.monotonic()))):
+        while not self._data.wait(max(0.0, min(_STEP_S, until_s - time.monotonic()))):
             if time.monotonic() < until_s:
                 continue
             raise DeviceTimeout(
@@ -129,16 +148,28 @@ class _Sender:
         return float(self._lsl.local_clock()) - now_s
 
     def push(self, chunk: Chunk, stamps: NDArray[np.float64]) -> None:
-        self._data.push_chunk(np.asarray(chunk.physical().data, dtype=np.float64), stamps)
+        self._data.push(np.asarray(chunk.physical().data, dtype=np.float64), stamps)
+        self.pass_on()
         self._follow(chunk)
 
     def push_text(self, text: str, stamp: float) -> None:
-        self._texts.push_sample([text], stamp)
+        self._texts.push([[text]], [stamp])
+
+    def pass_on(self) -> bool:
+        received = self._data.pass_on()
+        # Markers of samples that somebody received already would fall on the first sample of the next receiver.
+        self._texts.keep_s = min(self._keep_s, REWIND_S) if received else self._keep_s
+        self._texts.pass_on()
+        return received
 
     def linger(self, linger_s: float) -> None:
         until_s = time.monotonic() + linger_s
-        while self._data.have_consumers() and time.monotonic() < until_s:
+        while self.pass_on() and time.monotonic() < until_s:
             time.sleep(0.05)
+
+    def close(self) -> None:
+        self._data.close()
+        self._texts.close()
 
 
 def _send_counted(device: Device, sender: _Sender) -> int:
@@ -180,6 +211,8 @@ def _send_live(device: Device, sender: _Sender) -> int:
             if chunk.n_samples:
                 sender.push(chunk, chunk.times + offset_s)
                 sent += chunk.n_samples
+            else:
+                sender.pass_on()
     except KeyboardInterrupt:
         return sent
 
@@ -190,23 +223,6 @@ def _in_order(events: tuple[Event, ...]) -> list[Event]:
 
 def _has_own_time(device: Device) -> bool:
     return isinstance(device, HasOwnTime) and isinstance(device.clock, ManualClock)
-
-
-def _describe(desc: Any, info: StreamInfo, speed: float, ends: bool) -> None:
-    served = desc.append_child("bci")
-    served.append_child_value("speed", repr(float(speed)))
-    served.append_child_value("ends", "true" if ends else "false")
-    channels = desc.append_child("channels")
-    for channel in info.channels:
-        entry = channels.append_child("channel")
-        entry.append_child_value("label", channel.name)
-        entry.append_child_value("type", channel.kind.value.upper())
-        entry.append_child_value("unit", "microvolts" if channel.unit == "uV" else channel.unit)
-        if channel.position is not None:
-            in_mm, in_m = entry.append_child("location"), entry.append_child("position_m")
-            for axis, value in zip("XYZ", channel.position, strict=True):
-                in_mm.append_child_value(axis, f"{1e3 * value:.3f}")
-                in_m.append_child_value(axis, repr(value))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
