@@ -23,7 +23,7 @@ _ASK_PORT = 16571
 """Where LSL asks the whole machine for streams."""
 _LOCAL = f"""
 [log]
-level = -2
+level = -3
 [ports]
 IPv6 = disable
 PortRange = {N_PORTS}
@@ -39,7 +39,7 @@ UnicastMinRTT = 0.08
 UnicastMaxRTT = 0.3
 ContinuousResolveInterval = 0.1
 """
-_QUIET = "[log]\nlevel = -2\n"  # liblsl greets on standard error; only errors are of use
+_QUIET = "[log]\nlevel = -3\n"  # liblsl greets on standard error; what breaks is said by our own log
 
 
 def load_pylsl() -> Any:
