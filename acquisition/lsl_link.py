@@ -201,8 +201,8 @@ class LslLink:
             if now_s - max(self._heard_s, self._asked_s) > _SUCCESSOR_S:
                 self._look_for_successor(now_s)
             if now_s - self._measured_s > _OFFSET_EVERY_S and self._inlet is not None:
-                self._measured_s = now_s
-                self.measure(0.001)
+                # The first one takes liblsl half a second.
+                self._measured_s = now_s if self.measure(0.001) else now_s - 0.75 * _OFFSET_EVERY_S
 
     def _pull(self, inlet: pylsl.StreamInlet) -> None:
         """Take what is there. In two steps: what was pulled before the sender is known to be gone must not be lost."""

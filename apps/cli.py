@@ -1,4 +1,4 @@
-"""The command line: ``bci demo | devices | view | record | recording | replay | train | run | evaluate | doctor``."""
+"""The command line: ``bci demo | devices | view | record | recording | replay | serve | train | run | ...``."""
 
 from __future__ import annotations
 
@@ -129,23 +129,23 @@ def demo(as_json: bool, **options: Any) -> None:
 @main.command()
 @json_option
 def devices(as_json: bool) -> None:
-    """List what samples can come from: plugins, boards, LSL streams on this network.
+    """List what samples can come from: plugins, boards, LSL streams on this machine (docs/how-to/lsl.md: beyond it).
 
     \b
     bci devices
     bci devices --json | python -m json.tool
     """
-    from bci.apps.inspect import list_devices
+    from bci.apps.inspect import list_devices, stream_in_words
 
     found = list_devices()
     if as_json:
         click.echo(json.dumps(found))
         return
-    streams = [f"{s['name']} ({s['type']}, {s['channels']} ch, {s['sfreq']:g} Hz)" for s in found["streams"]]
+    streams = [stream_in_words(s) for s in found["streams"]]
     for title, words in (
         ("Plugins:  ", ", ".join(found["plugins"])),
         ("Boards:   ", ", ".join(found["boards"])),
-        ("LSL:      ", ", ".join(streams) or "no stream is being sent now"),
+        *(("LSL:      ", stream) for stream in streams or ["no stream is being sent now"]),
         *(("Missing:  ", sentence) for sentence in found["missing"]),
     ):
         click.echo(click.wrap_text(words, 100, f"{title} ", " " * 11))
@@ -230,6 +230,27 @@ def replay(as_json: bool, **options: Any) -> None:
 
     with _plain_log():
         result = serve_recording(**options, say=functools.partial(click.echo, err=True))
+    click.echo(json.dumps(result) if as_json else result["text"])
+
+
+@main.command()
+@device_option("brainflow:synthetic")
+@click.option("--name", default="bci", show_default=True, help="Name of the LSL stream.")
+@click.option(
+    "--keep", "keep_s", default=60.0, show_default=True, type=above(0, or_equal=True), help="Seconds kept unreceived."
+)
+@json_option
+def serve(as_json: bool, device: str, **options: Any) -> None:
+    """Send a device as an LSL stream, with its markers, to other programs.
+
+    \b
+    bci serve --device brainflow:synthetic --name Synthetic     in one shell
+    bci view --device lsl:Synthetic                             in another
+    """
+    from bci.apps.serve import serve_device
+
+    with _plain_log():
+        result = serve_device(device, **options, say=functools.partial(click.echo, err=True))
     click.echo(json.dumps(result) if as_json else result["text"])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from bci.errors import DataError, PluginError
 from bci.registry import names
+from bci.stream import listed
 
 NEEDED = ("numpy", "scipy", "numba", "mne", "brainflow", "pylsl", "torch", "scikit-learn", "pyriemann", "pyxdf")
 EXTRAS = {
@@ -29,15 +30,26 @@ EXTRAS = {
 def list_devices(wait_s: float = 1.0) -> dict[str, Any]:
     """Return plugins, BrainFlow boards, LSL streams heard within `wait_s` s, and a sentence for what is missing."""
     from bci.acquisition.brainflow_board import board_names
-    from bci.acquisition.lsl import streams
+    from bci.acquisition.lsl_find import streams
 
     found: dict[str, Any] = {"plugins": sorted(names("devices")), "boards": [], "streams": [], "missing": []}
-    for key, look in (("boards", board_names), ("streams", functools.partial(streams, wait_s))):
+    for key, look in (("boards", board_names), ("streams", functools.partial(streams, wait_s, channels=True))):
         try:
             found[key] = look()
         except (ImportError, PluginError) as error:  # one that is not here must not hide the others
             found["missing"].append(f"{key}: {error}")
     return found
+
+
+def stream_in_words(stream: dict[str, Any]) -> str:
+    """Return one LSL stream of `list_devices` as a line: what chooses it, its channels, and what is wrong with it."""
+    rate = f"{stream['sfreq']:g} Hz" if stream["sfreq"] else "irregular"
+    words = f"{stream['name']} ({stream['type']}, {stream['channels']} ch, {rate}, {stream['format']})"
+    words += f" from {stream['host']}, source_id {stream['source_id'] or 'none'}"
+    if stream["labels"]:
+        words += f": {listed(stream['labels'], 8)}"
+        words += f" in {listed(sorted(set(stream['units'])))}" if stream["units"] else ""
+    return words + (f". Refused: {stream['problem']}" if stream["problem"] else "")
 
 
 def examine() -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -15,21 +14,15 @@ import pytest
 import pyxdf
 from click.testing import CliRunner
 
-# Read once, when liblsl is loaded: keeps these streams on this machine.
-_CONFIG = Path(tempfile.gettempdir()) / "bci-test-lsl.cfg"
-_CONFIG.write_text(
-    "[ports]\nIPv6 = disable\n[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {127.0.0.1}\n[log]\nlevel = -3\n"
-)
-os.environ.setdefault("LSLAPICFG", str(_CONFIG))
-
-from bci import Channel, StreamInfo  # noqa: E402
-from bci.acquisition.replay import Replay  # noqa: E402
-from bci.apps.cli import main  # noqa: E402
-from bci.apps.record import record_device  # noqa: E402
-from bci.decoding import passport  # noqa: E402
-from bci.decoding.csp import CspLda  # noqa: E402
-from bci.errors import FormatError  # noqa: E402
-from bci.paradigms.motor_imagery import MotorImagery  # noqa: E402
+from bci import Channel, StreamInfo
+from bci.acquisition.lsl_local import load_pylsl
+from bci.acquisition.replay import Replay
+from bci.apps.cli import main
+from bci.apps.record import record_device
+from bci.decoding import passport
+from bci.decoding.csp import CspLda
+from bci.errors import FormatError
+from bci.paradigms.motor_imagery import MotorImagery
 
 EDF = Path(os.environ.get("BCI_DATA", Path(__file__).parents[2] / "../shared/data")) / "eegmmidb/S001/S001R04.edf"
 FILES = {
@@ -249,8 +242,7 @@ def test_absent_recordings_are_said_before_the_work(monkeypatch):
 
 
 def test_an_lsl_stream_that_is_not_there_ends_soon_with_what_is_there():
-    import pylsl
-
+    pylsl = load_pylsl()
     there = f"there-{os.getpid()}"
     outlet = pylsl.StreamOutlet(pylsl.StreamInfo(there, "EEG", 1, 100.0, "float32", there))
     begin_s = time.monotonic()

@@ -11,10 +11,14 @@ import time
 import uuid
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from bci.decision import Command
-from bci.errors import ConfigError, SafetyError
+from bci.acquisition.lsl_local import load_pylsl
+from bci.apps.outputs.lsl import LslDecisions
+from bci.clock import MonotonicClock
+from bci.decision import Command, Decision
+from bci.errors import ConfigError, DataError, SafetyError
 from bci.registry import create
 from bci.testing.contract import ContractError
 from bci.testing.effector import check_effector, check_limits
@@ -59,13 +63,6 @@ def spec(request, tmp_path, receiver):
         "websocket": f"127.0.0.1:{free_port()}",
     }
     yield f"{name}:{arguments[name]}"
-
-
-@pytest.fixture(autouse=True)
-def local_lsl(monkeypatch, tmp_path):
-    path = tmp_path / "lsl.cfg"
-    path.write_text("[ports]\nIPv6 = disable\n[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {127.0.0.1}\n")
-    monkeypatch.setenv("LSLAPICFG", str(path))
 
 
 @pytest.mark.parametrize("spec", ["log", "udp", "osc", "lsl", "websocket", "serial"], indirect=True)
@@ -169,19 +166,53 @@ def test_port_alone_is_this_machine():
 
 
 # ---------------------------------------------------------------- LSL
-def test_lsl_offers_value_and_label(opened):
+def lsl_inlets(*names):
     pylsl = pytest.importorskip("pylsl")
-    name = f"bci-test-{uuid.uuid4()}"
-    output = opened("lsl", name)
-    inlets = [
-        pylsl.StreamInlet(pylsl.resolve_byprop("name", stream, timeout=10.0)[0]) for stream in (name, f"{name}-labels")
-    ]
+    inlets = [pylsl.StreamInlet(pylsl.resolve_byprop("name", name, timeout=10.0)[0]) for name in names]
     for inlet in inlets:
         inlet.open_stream(timeout=10.0)
+    return inlets
+
+
+def test_lsl_offers_value_label_and_command(opened):
+    name = f"bci-test-{uuid.uuid4()}"
+    output = opened("lsl", name)
+    values, labels, commands = lsl_inlets(name, f"{name}-labels", f"{name}-commands")
+    output.send(RIGHT)
     output.send(RIGHT)
     output.halt()
-    assert [inlets[0].pull_sample(timeout=10.0)[0] for _ in range(2)] == [[0.5], [0.0]]
-    assert [inlets[1].pull_sample(timeout=10.0)[0] for _ in range(2)] == [["right"], ["halt"]]
+    assert [values.pull_sample(timeout=10.0)[0] for _ in range(3)] == [[0.5], [0.5], [0.0]]
+    assert [labels.pull_sample(timeout=10.0)[0] for _ in range(2)] == [["right"], ["halt"]]
+    told = [json.loads(commands.pull_sample(timeout=10.0)[0][0]) for _ in range(2)]
+    assert [(c["value"], c["label"], c["valid_s"], c["safe"]) for c in told] == [
+        (0.5, "right", 0.3, False),
+        (0.0, "", 0.0, True),
+    ]
+    assert not commands.samples_available()
+
+
+def decision(*probabilities, classes=("left", "right")):
+    return Decision(classes, np.array(probabilities), 0, 10, 99.0, 100.0, age_s=0.05)
+
+
+def test_lsl_decisions_have_a_column_per_class_and_the_age():
+    name = f"bci-test-{uuid.uuid4()}"
+    clock = MonotonicClock()
+    with LslDecisions(("left", "right"), name, clock) as decisions:
+        (inlet,) = lsl_inlets(name)
+        info = inlet.info(10.0)
+        assert info.get_channel_labels() == ["left", "right", "age"]
+        assert info.get_channel_units() == ["probability", "probability", "s"]
+        decisions(decision(0.25, 0.75), None)
+        values, stamp = inlet.pull_sample(timeout=10.0)
+    assert values == [0.25, 0.75, 0.05]
+    assert stamp == pytest.approx(100.0 + load_pylsl().local_clock() - clock.now(), abs=0.01)
+
+
+def test_lsl_decisions_of_another_decoder_are_refused():
+    name = f"bci-test-{uuid.uuid4()}"
+    with LslDecisions(("left", "right"), name) as decisions, pytest.raises(DataError, match="another decoder"):
+        decisions(decision(0.5, 0.5, classes=("up", "down")))
 
 
 # ---------------------------------------------------------------- WebSocket
