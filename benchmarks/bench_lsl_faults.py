@@ -7,6 +7,8 @@ restart   a sender is killed and started again at once. Figures: the loss is rep
 receiver  our receiver is killed and started again, our sender goes on. Figure: nothing is missing between both.
 cut       the path, the sender or the receiver stands still for 5 s and for 20 s in front of a running session.
           Figure: no command from samples that are older than the limit of the gate.
+local     with our settings our streams are found by a plain program on this machine, and not from a second one (a
+          network namespace); nor do we see a stream over there.
 markers   50 text and 50 numeric markers in one burst. Figure: each keeps its time, to the sample.
 
 The link needs root and Linux (`ip netns`); without them that part is left out, and said to be.
@@ -32,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 SFREQ, CHUNK = 250.0, 8
 SILENCE_LIMIT_S, RESTART_LIMIT_S, AGE_LIMIT_S = 0.25, 0.25, 1.0
-PARTS = ["silence", "link", "restart", "receiver", "cut", "markers"]
+PARTS = ["silence", "link", "restart", "receiver", "cut", "local", "markers"]
 SPACE, OURS, THEIRS = "bci-lsl", "10.213.7.1", "10.213.7.2"
 
 
@@ -142,8 +144,15 @@ def receive_session(name):
         session.drive(cues=False, on_decision=tell)
 
 
+def find_plain(name):
+    """Print how many streams of this name a plain program finds."""
+    import pylsl
+
+    print(len(pylsl.resolve_byprop("name", name, 1, 3.0)), flush=True)
+
+
 CHILDREN = {
-    f.__name__: f for f in (send_foreign, send_own, send_markers, receive_numbers, receive_session)
+    f.__name__: f for f in (send_foreign, send_own, send_markers, receive_numbers, receive_session, find_plain)
 }  # fmt: skip
 
 
@@ -350,6 +359,24 @@ def bench_cut(what, seconds):
     return old, sum(t < cut_s for t, *_ in acting()), sum(t > back_s for t, *_ in acting())
 
 
+def bench_local():
+    """Return whether each finds what it should: plain program here, plain program over there, ours over there."""
+    from bci.acquisition.lsl_find import streams
+
+    ours, theirs = f"bench-{uuid.uuid4()}", f"bench-{uuid.uuid4()}"
+    with Link():
+        senders = [child("send_own", ours), child("send_foreign", theirs, space=True)]
+        time.sleep(3.0)
+        here = child("find_plain", ours, out=subprocess.PIPE)
+        there = child("find_plain", ours, space=True, out=subprocess.PIPE)
+        widened = child("find_plain", theirs, out=subprocess.PIPE)  # the way is open: LSL's own defaults do see it
+        found = [int(p.communicate()[0].split()[-1]) for p in (here, there, widened)]
+        found.append(sum(s["name"] == theirs for s in streams(2.0)))
+        for process in (*senders, here, there, widened):
+            end(process)
+    return dict(zip(("plain_here", "plain_there", "plain_to_there", "ours_to_there"), found, strict=True))
+
+
 def bench_markers():
     """Return how many of 50 text and 50 numeric markers came with their sample."""
     from bci.acquisition.lsl import LslInlet
@@ -412,6 +439,9 @@ def parts_of(given):
                 old, before, after = bench_cut(what, seconds)
                 note(f"cut: {what} {seconds:g} s", not old and before > 0 and after > 0, old_commands=old,
                      commands_before=before, commands_after=after)  # fmt: skip
+    if "local" in wanted and links:
+        found = bench_local()
+        note("local", list(found.values()) == [1, 0, 1, 0], **found)
     if "markers" in wanted:
         for kind, n in bench_markers().items():
             note(f"markers: {kind}", n == 50, on_their_sample=n, of=50)
