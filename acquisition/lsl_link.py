@@ -1,8 +1,9 @@
-"""Receive one LSL stream in a thread of its own: what arrives is kept, and a stream that broke is found again at once.
+"""Receive one LSL stream: what arrives is kept, and a stream that broke is found again at once.
 
 liblsl's own recovery waits before it searches and again before it connects, so that about 0.7 s are lost without a
 word. Here an inlet without recovery says at once that its sender is gone, a search is begun at once, and the new
-connection is handed on as such, so that what is missing can be counted.
+connection is handed on as such, so that what is missing can be counted. A reader that waits takes its samples from
+liblsl itself; while it is away a thread does, since liblsl drops what was not taken when the sender goes.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _WAIT_S = 0.1
 """Longest wait on data before something else is looked after, s."""
+_AWAY_S = 0.05
+"""A reader that has not come back for so long is away, s."""
 _CONNECT_S = 2.0
 _SUCCESSOR_S = 0.5
 """After so much silence a successor of a sender that hangs is looked for, this often, s."""
@@ -108,6 +111,8 @@ class LslLink:
         self._inlet: pylsl.StreamInlet | None = None
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
+        self._pulling = threading.Lock()
+        self._reader_in, self._switching = False, False
         self.offsets: deque[Offset] = deque(maxlen=_MOST_OFFSETS)
         self._n_waiting = self._dropped = self._connection = self._looks = 0
         self._reset()
@@ -143,21 +148,22 @@ class LslLink:
     # ----------------------------------------------------------------- take
     def take(self, timeout_s: float) -> Piece | None:
         """Return what has arrived over one connection, waiting up to `timeout_s` for it."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._pieces or self.is_gone, timeout_s)
-            if not self._pieces:
-                return None
-            first = self._pieces.popleft()
-            taken, n = [first], len(first.stamps)
-            while self._pieces and self._pieces[0].connection == first.connection and n < self._most:
-                taken.append(self._pieces.popleft())
-                n += len(taken[-1].stamps)
-            self._n_waiting -= n
-            dropped, self._dropped = self._dropped, 0
-        if len(taken) == 1 and not dropped:
-            return first
-        data, stamps = np.concatenate([p.data for p in taken]), np.concatenate([p.stamps for p in taken])
-        return replace(first, data=data, stamps=stamps, dropped=dropped)
+        until_s = time.monotonic() + timeout_s
+        self._reader_in = True
+        try:
+            while True:
+                piece = self._next()
+                left_s = until_s - time.monotonic()
+                if piece is not None or self.is_gone:
+                    return piece
+                if not self._pull_here(max(0.0, min(left_s, _WAIT_S))):
+                    with self._changed:
+                        self._changed.wait_for(lambda: self._pieces or self._may_pull or self.is_gone, max(0.0, left_s))
+                if left_s <= 0:
+                    return self._next()
+        finally:
+            self._left_s = time.monotonic()
+            self._reader_in = False
 
     def measure(self, timeout_s: float) -> Offset | None:
         """Return (and keep) the offset of the sender's clock as it was measured last; None if there is none yet."""
@@ -184,31 +190,45 @@ class LslLink:
         """Why it cannot come back; "" if it is there."""
         return self._gone
 
-    # --------------------------------------------------------------- thread
-    def _reset(self) -> None:
-        self._pieces: deque[Piece] = deque()
-        self._n_waiting = self._dropped = self._connection = self._looks = 0
-        self._same_stream, self._stopping, self._gone, self._reason = True, False, "", ""
-        self._heard_s = self._asked_s = self._measured_s = 0.0
+    # ----------------------------------------------------------------- pull
+    @property
+    def _may_pull(self) -> bool:
+        return self._inlet is not None and not self._switching and not self._pulling.locked()
 
-    def _run(self) -> None:
-        while not (self._stopping or self.is_gone):
-            if self._inlet is None:
-                self._come_back()
-                continue
-            self._pull(self._inlet)
-            now_s = time.monotonic()
-            if now_s - max(self._heard_s, self._asked_s) > _SUCCESSOR_S:
-                self._look_for_successor(now_s)
-            if now_s - self._measured_s > _OFFSET_EVERY_S and self._inlet is not None:
-                # The first one takes liblsl half a second.
-                self._measured_s = now_s if self.measure(0.001) else now_s - 0.75 * _OFFSET_EVERY_S
+    def _next(self) -> Piece | None:
+        with self._changed:
+            if not self._pieces:
+                return None
+            first = self._pieces.popleft()
+            taken, n = [first], len(first.stamps)
+            while self._pieces and self._pieces[0].connection == first.connection and n < self._most:
+                taken.append(self._pieces.popleft())
+                n += len(taken[-1].stamps)
+            self._n_waiting -= n
+            dropped, self._dropped = self._dropped, 0
+        if len(taken) == 1 and not dropped:
+            return first
+        data, stamps = np.concatenate([p.data for p in taken]), np.concatenate([p.stamps for p in taken])
+        return replace(first, data=data, stamps=stamps, dropped=dropped)
 
-    def _pull(self, inlet: pylsl.StreamInlet) -> None:
+    def _pull_here(self, wait_s: float) -> bool:
+        """Pull, unless another thread does; return whether that was possible."""
+        if self._switching or not self._pulling.acquire(blocking=False):
+            return False
+        try:
+            inlet = self._inlet
+            if inlet is None:
+                return False
+            self._pull(inlet, wait_s)
+            return True
+        finally:
+            self._pulling.release()
+
+    def _pull(self, inlet: pylsl.StreamInlet, wait_s: float) -> None:
         """Take what is there. In two steps: what was pulled before the sender is known to be gone must not be lost."""
         parts = []
         try:
-            parts.append(inlet.pull_chunk(_WAIT_S, 1, as_numpy=True))
+            parts.append(inlet.pull_chunk(wait_s, 1, as_numpy=True))
             if len(parts[0][1]):
                 parts.append(inlet.pull_chunk(0.0, self._most, as_numpy=True))
         except self._lsl.util.LostError:
@@ -229,16 +249,47 @@ class LslLink:
             self._changed.notify_all()
 
     def _lose(self, reason: str) -> None:
-        self._inlet, self._reason = None, reason
         if not self._head.source_id():
             self._give_up("it has no source_id to be found by")
-            return
-        _log.warning("LSL stream %r: %s; looking for it", self._head.name(), reason)
+        else:
+            _log.warning("LSL stream %r: %s; looking for it", self._head.name(), reason)
+        with self._changed:
+            self._inlet, self._reason = None, reason
+            self._changed.notify_all()
 
     def _give_up(self, why: str) -> None:
         with self._changed:
             self._gone = why
             self._changed.notify_all()
+
+    # --------------------------------------------------------------- thread
+    def _reset(self) -> None:
+        self._pieces: deque[Piece] = deque()
+        self._n_waiting = self._dropped = self._connection = self._looks = 0
+        self._same_stream, self._stopping, self._gone, self._reason = True, False, "", ""
+        self._heard_s = self._asked_s = self._measured_s = self._left_s = 0.0
+
+    def _run(self) -> None:
+        while not (self._stopping or self.is_gone):
+            if self._inlet is None:
+                self._come_back()
+            elif self._reader_in or time.monotonic() - self._left_s < _AWAY_S:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._inlet is None or self._stopping, _AWAY_S)
+            else:
+                self._pull_here(_WAIT_S)
+                with self._changed:
+                    self._changed.notify_all()  # a reader that came meanwhile may pull now
+            self._look_after(time.monotonic())
+
+    def _look_after(self, now_s: float) -> None:
+        if self._inlet is None or self.is_gone:
+            return
+        if now_s - max(self._heard_s, self._asked_s) > _SUCCESSOR_S:
+            self._look_for_successor(now_s)
+        if now_s - self._measured_s > _OFFSET_EVERY_S:
+            # The first one takes liblsl half a second.
+            self._measured_s = now_s if self.measure(0.001) else now_s - 0.75 * _OFFSET_EVERY_S
 
     def _come_back(self) -> None:
         found = find_again(self._head, self._looks)
@@ -251,10 +302,9 @@ class LslLink:
         self._asked_s = now_s
         found = find_again(self._head, self._looks, self._uid) if self._head.source_id() else None
         if found is not None:
-            self._reason = "the sender hung"
-            self._switch(found)
+            self._switch(found, "the sender hung")
 
-    def _switch(self, found: pylsl.StreamInfo) -> None:
+    def _switch(self, found: pylsl.StreamInfo, reason: str = "") -> None:
         try:
             inlet = connect(found, self._buffer_s)
             with answering(found):
@@ -266,9 +316,15 @@ class LslLink:
         if channels != self._channels:
             self._give_up(f"it came back with other channels: {channels} instead of {self._channels}")
             return
-        self._same_stream, self._uid = found.uid() == self._uid, found.uid()
-        self._connection += 1
-        self._head, self._inlet, self._heard_s = found, inlet, time.monotonic()
+        self._switching = True  # keeps a reader from pulling again before this thread does what follows
+        with self._pulling, self._changed:
+            self._same_stream, self._uid = found.uid() == self._uid, found.uid()
+            self._connection += 1
+            self._reason = reason or self._reason
+            self._head, self._inlet, self._heard_s = found, inlet, time.monotonic()
+        self._switching = False
+        with self._changed:
+            self._changed.notify_all()
         _log.warning("LSL stream %r is back%s", self._head.name(), "" if self._same_stream else " (restarted)")
 
 
