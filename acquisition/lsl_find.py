@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 KEYS = ("name", "type", "source_id", "hostname")
 """What a stream can be chosen by."""
-_LOOK_S = 0.8
-"""How long to look for a second stream that fits, and for the list that goes into an error message, s."""
+_LOOK_S, _LOOK_HERE_S = 0.8, 0.3
+"""How long to look for a second stream that fits, and for what goes into an error message, s; on this machine only."""
 _STEP_S = 1.0
 """Longest time that Ctrl+C waits, s."""
 _ASK_S = 1.0
@@ -95,19 +95,20 @@ def find(query: Mapping[str, str], timeout_s: float, allow_unnamed: bool = False
     lsl = load_pylsl()
     asked = " and ".join(f"{key}={value!r}" for key, value in query.items())
     predicate = _predicate(query)
+    look_s = _LOOK_HERE_S if is_local() else _LOOK_S
     found: Sequence[pylsl.StreamInfo] = []
     until_s = time.monotonic() + timeout_s
     while not found and (left_s := until_s - time.monotonic()) > 0:
         found = lsl.resolve_bypred(predicate, 1, min(_STEP_S, left_s))  # in steps: Ctrl+C is not heard meanwhile
     if not found:
-        there = ", ".join(f"{s['name']} ({s['type']})" for s in streams(min(_LOOK_S, timeout_s)))
+        there = ", ".join(f"{s['name']} ({s['type']})" for s in streams(min(look_s, timeout_s)))
         reach = f"; only this machine is searched, {SCOPE}=network widens that" if is_local() else ""
         raise DeviceNotFound(
             f"expected an LSL stream with {asked} within {timeout_s:g} s, found {there or 'no stream at all'}; "
             f"start the sender, or check name and network{reach}"
         )
     # The first answer ends the search; look once more for a second stream that fits as well.
-    found = _distinct([*found, *lsl.resolve_bypred(predicate, 2, min(_LOOK_S, timeout_s))])
+    found = _distinct([*found, *lsl.resolve_bypred(predicate, 2, min(look_s, timeout_s))])
     _refuse(found, asked, allow_unnamed)
     return found[0]
 
