@@ -171,7 +171,8 @@ class LslLink:
         if inlet is None:
             return None
         offset = measured_offset(self._lsl, inlet, timeout_s)
-        if offset is not None:
+        newest = self.newest_offset
+        if offset is not None and (newest is None or offset.offset_s != newest.offset_s):  # else not measured anew
             self.offsets.append(offset)
         return offset
 

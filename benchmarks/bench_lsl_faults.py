@@ -164,7 +164,9 @@ def child(what, name, *, space=False, network=False, out=subprocess.DEVNULL):
     """Start one of the functions above in a process of its own."""
     env = dict(os.environ, PYTHONPATH=str(ROOT), OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
     env |= {"BCI_LSL": "network"} if network else {}
-    before = ["ip", "netns", "exec", SPACE] if space else []
+    # Another host's name: its clock is measured then, not taken for ours.
+    named = ["unshare", "--uts", "sh", "-c", f'hostname {SPACE} && exec "$@"', "sh"]
+    before = ["ip", "netns", "exec", SPACE, *named] if space else []
     RUNNING.append(
         subprocess.Popen(
             [*before, sys.executable, __file__, "--child", what, "--name", name],
