@@ -130,6 +130,7 @@ class LslLink:
         """Begin to receive; `DeviceLost` if the sender does not answer."""
         self._reset()
         if self._inlet is None:  # a second time: liblsl's own inlets do not start again
+            self._head = (self._head.source_id() and find_again(self._head)) or self._head
             self._inlet = connect(self._head, self._buffer_s)
         with answering(self._head):
             self._inlet.open_stream(timeout_s)

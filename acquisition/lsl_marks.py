@@ -38,8 +38,7 @@ class LslMarks:
         self._head = head
         self._inlet: pylsl.StreamInlet | None = None
         self._search: threading.Thread | None = None
-        self._stopping = False
-        self.host = head.hostname()
+        self._stopping = self._has_run = False
         self.offset_s = 0.0
         self._measured_s = float("-inf")
         self.breaks: list[dict[str, Any]] = []
@@ -47,6 +46,9 @@ class LslMarks:
     def start(self, timeout_s: float) -> None:
         """Begin to receive; `DeviceLost` if the sender does not answer."""
         self._stopping = False
+        if self._has_run and self._head.source_id():
+            self._head = find_again(self._head) or self._head
+        self._has_run = True
         self._inlet = connect(self._head, _BUFFER_S)
         with answering(self._head):
             self._inlet.open_stream(timeout_s)

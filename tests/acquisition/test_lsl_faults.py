@@ -171,11 +171,13 @@ def test_markers_come_back_with_their_sender(name, start):
     assert broken["stream"] == f"{name}-codes" and broken["back"] >= broken["time"]
 
 
-def test_stop_and_start_again_streams_on(name, start):
-    start()
-    with LslInlet(name) as device:
+def test_stop_and_start_again_streams_on_though_the_sender_was_restarted(name, start):
+    process = start()
+    with LslInlet(name, markers=f"{name}-codes") as device:
         until(device, lambda c: c.stop > 20)
         device.stop()
+        end(process)
+        start()
         device.start()
         assert until(device, lambda c: c.n_samples > 0).start == 0
 
