@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import logging
-import threading
+import math
+import sys
 import time
-import warnings
-from collections import deque
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bci.acquisition.board_host import RELEASE_S
+from bci.acquisition.board_process import BoardProcess, WallStep
+from bci.acquisition.board_stream import BoardStream
+from bci.acquisition.boards import board_names, check_parameters, describe
 from bci.acquisition.driver import Driver, Samples
 from bci.clock import Clock
-from bci.errors import ConfigError, DeviceError, DeviceNotFound, PluginError
-from bci.stream import Channel, Flag, Kind, StreamInfo, unknown
+from bci.errors import ConfigError, DeviceError, DeviceLost, DeviceNotFound, DeviceTimeout
+from bci.stream import StreamInfo
+
+__all__ = ["BrainFlowBoard", "board_names"]
 
 _log = logging.getLogger(__name__)
 
-_RELEASE_S = 3.0
-_COUNTER = 256  # a counter that never went higher is one byte
-_LEARN = 50
-"""Steps of a board's counter that are watched before it is believed."""
-_RING = 450_000
-_JUMP_S = 1.0
-"""Arrivals that are further off than this mean that time was lost, s."""
-_KINDS = {"eeg": Kind.EEG, "emg": Kind.EMG, "eog": Kind.EOG, "ecg": Kind.ECG}
-
-
-def board_names() -> list[str]:
-    """Return the names of all boards, lower case, such as "synthetic" or "cyton"."""
-    return sorted(_boards())
+_OPEN_S = 60.0
+"""How long a board may take to be found, beyond its own timeout, s."""
+_START_S = 30.0
+_RING_S = 60.0
+_LOOK_S = (0.0005, 0.005)
+"""Shortest and longest time between two looks for samples, s."""
 
 
 class BrainFlowBoard(Driver):
@@ -40,243 +36,215 @@ class BrainFlowBoard(Driver):
     Parameters
     ----------
     board : str or int, default="synthetic"
-        Name (see `board_names`) or number.
+        Name (see `bci.acquisition.boards.board_names`) or number.
+    preset : str, default="default"
+        Which of the board's streams: "default", "auxiliary" (movement, as a rule) or "ancillary".
     serial_port, mac_address, ip_address, serial_number, other_info, file : str
         What BrainFlow needs to find this board.
-    ip_port, timeout : int
-        Likewise.
+    ip_port, ip_protocol, timeout : int
+        Likewise; `timeout` is in s.
+    master_board : str or int
+        For playback and streaming: the board that recorded or sends.
+    file_aux, file_anc, ip_address_aux, ip_address_anc, ip_port_aux, ip_port_anc
+        For playback and streaming of the other presets.
+    ring_s : float, default=60
+        How much is kept for a reader that is late, s; older samples are dropped and counted as lost.
     clock : Clock, optional
         Session clock.
 
     Raises
     ------
     ConfigError
-        If there is no such board.
+        If there is no such board or preset, or a parameter that the board needs is missing.
     DeviceNotFound
         From `open`, if the board does not answer.
+    DeviceError
+        From `open`, if another session holds it.
+    DeviceLost
+        From `read`, if the board's process has ended.
 
     Notes
     -----
-    Sample times are counted at the nominal rate from the first arrival and follow the arrivals slowly: the
-    wall clock, on which BrainFlow stamps, never steers. Losses are counted through the board's package counter,
-    once its first steps have shown that it counts samples. BrainFlow has no call that waits for data, so a
-    read sleeps until the next sample is due, at most 5 ms.
+    BrainFlow runs in a process of its own (`bci.acquisition.board_host`): a board that hangs while it is released,
+    or whose library crashes, is ended there. Samples are stamped by `bci.acquisition.timebase.ClockFit` from their
+    number and the monotonic time of their arrival; the wall clock, by which BrainFlow stamps, never steers. Losses
+    are told by the board's package counter once its first samples have shown how it counts, and those that it
+    cannot show by time: what it takes for one must last for 0.15 s, so that a stall is none.
+    `mark` does not use BrainFlow's markers, of which a sample takes one, so that a burst queues up.
     """
 
     def __init__(
         self,
         board: str | int = "synthetic",
         *,
+        preset: str = "default",
         serial_port: str = "",
         mac_address: str = "",
         ip_address: str = "",
         ip_port: int = 0,
+        ip_protocol: int = 0,
         serial_number: str = "",
         other_info: str = "",
         file: str = "",
         timeout: int = 0,
+        master_board: str | int = "",
+        file_aux: str = "",
+        file_anc: str = "",
+        ip_address_aux: str = "",
+        ip_address_anc: str = "",
+        ip_port_aux: int = 0,
+        ip_port_anc: int = 0,
+        ring_s: float = _RING_S,
         clock: Clock | None = None,
     ) -> None:
         super().__init__(clock=clock)
-        self.board = board
-        self.parameters = {
+        if not ring_s > 0:
+            raise ConfigError(f"ring_s must be above 0 s, got {ring_s}; 60 holds a minute")
+        self.board, self.preset, self.ring_s = board, preset, ring_s
+        self.parameters: dict[str, str | int] = {
             "serial_port": serial_port, "mac_address": mac_address, "ip_address": ip_address, "ip_port": ip_port,
-            "serial_number": serial_number, "other_info": other_info, "file": file, "timeout": timeout,
+            "ip_protocol": ip_protocol, "serial_number": serial_number, "other_info": other_info, "file": file,
+            "timeout": timeout, "file_aux": file_aux, "file_anc": file_anc, "ip_address_aux": ip_address_aux,
+            "ip_address_anc": ip_address_anc, "ip_port_aux": ip_port_aux, "ip_port_anc": ip_port_anc,
         }  # fmt: skip
-        self._id = _board_id(board)
-        self._shim: Any = None
+        check_parameters(board, {**self.parameters, "master_board": master_board}, sys.platform)
+        self._board = describe(board, preset, master_board)
+        self._process: BoardProcess | None = None
+        self._epoch = 0
+        self._commands: list[str] = []
+        self._stream: BoardStream | None = None
+
+    # ------------------------------------------------------------- commands
+    def configure(self, command: str) -> str:
+        """Send `command` as BrainFlow and the maker wrote it down and return the answer.
+
+        Raises
+        ------
+        DeviceError
+            If the board is not open, or refuses the command.
+        """
+        if self._process is None:
+            raise DeviceError(f"configure() needs a device that is open, {self._name} is closed; open() it first")
+        answer = self._process.ask("configure", _START_S, command=command)
+        self._commands.append(command)
+        return answer
+
+    def battery(self) -> float:
+        """Return what is left of the battery, from 0 to 1; NaN while the board has not said it, or never does."""
+        return math.nan if self._stream is None else self._stream.battery
+
+    def report(self) -> dict[str, Any]:
+        """Return what happened since `start`, ready for JSON.
+
+        Returns
+        -------
+        dict
+            As `Driver.report`, with ``sfreq``: the rate measured by the session clock, Hz, and ``sfreq_error``: its
+            standard error, Hz; both None while too little has arrived.
+        """
+        measured: dict[str, Any] = {"sfreq": None, "sfreq_error": None}
+        if self._stream is not None and math.isfinite(self._stream.fit.rate_error):
+            sfreq = self.info.sfreq / self._stream.fit.rate
+            measured = {"sfreq": sfreq, "sfreq_error": sfreq * self._stream.fit.rate_error}
+        return {**super().report(), **measured}
 
     # ---------------------------------------------------------------- hooks
     def _open(self) -> StreamInfo:
-        BoardShim, BrainFlowInputParams, BrainFlowError = _brainflow(
-            "BoardShim", "BrainFlowInputParams", "BrainFlowError"
-        )
-        parameters = BrainFlowInputParams()
-        for key, value in self.parameters.items():
-            setattr(parameters, key, value)
-        self._shim = BoardShim(self._id, parameters)
+        board, file = self._board, str(self.parameters["file"])
+        if file and not Path(file).is_file():
+            raise DeviceNotFound(f"expected a recording of BrainFlow at {file}, there is no such file; check the path")
+        self._commands = []
+        self._process = BoardProcess(f"board {self.board!r}")
         try:
-            self._shim.prepare_session()
-        except BrainFlowError as error:
-            given = ", ".join(f"{k}={v}" for k, v in self.parameters.items() if v)
-            hint = "check power, cable and these parameters"
-            if not given:
-                hint = f"say where it is, as in brainflow:{self.board},serial_port=/dev/ttyUSB0 (or mac_address, ...)"
-            raise DeviceNotFound(
-                f"expected board {self.board!r} to answer, with {given or 'no parameters'}: {error}; {hint}"
-            ) from error
-        description = BoardShim.get_board_descr(self._id)
-        self._rows, channels = _channels(description)
-        self._counter_row = description.get("package_num_channel")
-        return StreamInfo(str(description["name"]), float(description["sampling_rate"]), channels,
-                          str(self.parameters["serial_number"] or self.board))  # fmt: skip
+            self._process.ask("open", _OPEN_S + float(self.parameters["timeout"]), **self._address())
+        except (DeviceLost, DeviceTimeout):
+            raise
+        except DeviceError as error:
+            raise self._not_opened(str(error)) from error
+        identity = next((str(self.parameters[k]) for k in ("serial_number", "mac_address", "serial_port", "ip_address",
+                                                           "file") if self.parameters[k]), board.name)  # fmt: skip
+        return StreamInfo(board.title, board.sfreq, board.channels, identity,
+                          {"board": board.name, "preset": self.preset})  # fmt: skip
 
     def _start(self) -> None:
-        self._shim.start_stream(_RING)
-        self._shim.get_board_data()  # what an earlier stream left behind
-        self._last_s = float("nan")
-        self._counter = PackageCounter()
-        self._waiting: deque[Samples] = deque()
+        process = self._running()
+        self._stream = BoardStream(self._board, self.ring_s)
+        self._epoch += 1
+        # The session's clock may be any; arrivals are stamped in another process on the monotonic one.
+        self._ahead_s = self._clock.now() - time.monotonic()
+        process.keep(max(1, round(self.ring_s * self.info.sfreq)))
+        process.ask("start", _START_S, **self._settings())
 
     def _read(self, timeout_s: float) -> Samples | None:
-        if self._waiting:
-            return self._waiting.popleft()
+        assert self._stream is not None
         end_s = time.monotonic() + timeout_s
-        while not self._shim.get_board_data_count():
+        while (samples := self._stream.next()) is None:
             left_s = end_s - time.monotonic()
+            for item in self._running().take(max(0.0, left_s)):
+                if isinstance(item, WallStep):
+                    self._wall_stepped(item.step_s)
+                elif item.epoch == self._epoch and item.raw.shape[1]:
+                    self._stream.take(item, item.arrival_s + self._ahead_s)
+            self._stream.give_up_waiting(self._clock.now())
             if left_s <= 0:
-                return None
-            time.sleep(min(left_s, 0.005, max(0.0005, 0.5 / self.info.sfreq)))
-        raw = self._shim.get_board_data()
-        flags = Flag.OVERFLOW if raw.shape[1] >= _RING - 1 else Flag.OK
-        losses = [] if self._counter_row is None else self._counter.follow(raw[self._counter_row].astype(np.int64))
-        times, jumped = self._times(raw.shape[1], losses)
-        self._split(np.ascontiguousarray(raw[self._rows].T), times, losses, flags | jumped)
-        return self._waiting.popleft()
+                return self._stream.next()
+        return samples
 
     def _stop(self) -> None:
-        self._shim.stop_stream()
+        process = self._running()
+        try:
+            process.ask("stop", RELEASE_S)
+        except (DeviceLost, DeviceTimeout) as error:
+            _log.warning("%s did not stop within %g s, so its process was ended: %s", self._name, RELEASE_S, error)
+            process.close(release=False)
+            self._process = None
 
     def _close(self) -> None:
-        shim, self._shim = self._shim, None
-        if shim is None or not shim.is_prepared():
-            return
-        # Releasing hangs for some boards, and for the synthetic one when the wall clock stepped back.
-        worker = threading.Thread(target=shim.release_session, daemon=True)
-        worker.start()
-        worker.join(_RELEASE_S)
-        if worker.is_alive():
-            _log.warning(
-                "board %r was not released within %.0f s; unplug it before the next use", self.board, _RELEASE_S
-            )
+        process, self._process = self._process, None
+        if process is not None:
+            process.close()
 
     # -------------------------------------------------------------- private
-    def _split(
-        self, data: NDArray[np.float64], times: NDArray[np.float64], losses: list[tuple[int, int]], flags: Flag
-    ) -> None:
-        """Queue what was pulled in contiguous runs."""
-        lost_before = dict(losses)
-        edges = sorted({0, len(data), *lost_before})
-        for row, end in zip(edges, edges[1:], strict=False):
-            lost = lost_before.get(row, 0)
-            cause = "the board's counter jumped" if lost else ""
-            self._waiting.append(Samples(data[row:end], times[row:end], lost, flags, cause=cause))
-            flags = Flag.OK
+    def _address(self) -> dict[str, Any]:
+        parameters = {key: value for key, value in self.parameters.items() if value not in ("", 0)}
+        board = self._board
+        return {"board": board.number, "master": board.master, "preset": board.preset, "parameters": parameters}
 
-    def _times(self, n: int, losses: list[tuple[int, int]]) -> tuple[NDArray[np.float64], Flag]:
-        period_s, now_s, flag = 1 / self.info.sfreq, self._clock.now(), Flag.OK
-        place = np.arange(1.0, n + 1)
-        for row, lost in losses:
-            place[row:] += lost
-        if np.isnan(self._last_s):
-            self._last_s = now_s - place[-1] * period_s
-        error_s = now_s - (self._last_s + place[-1] * period_s)
-        if abs(error_s) > _JUMP_S:
-            # Times must rise, even if they were ahead.
-            self._last_s = max(self._last_s, now_s - place[-1] * period_s)
-            error_s, flag = 0.0, Flag.CLOCK_JUMP
-        times: NDArray[np.float64] = self._last_s + place * period_s
-        # Nothing arrives before it was sampled, so follow early arrivals fast and late ones slowly.
-        self._last_s = float(times[-1]) + min(max(0.02 * error_s, -0.5 * period_s), 0.01 * n * period_s)
-        return times, flag
+    def _settings(self) -> dict[str, Any]:
+        sfreq = self.info.sfreq
+        wait_s = min(max(0.5 / sfreq, _LOOK_S[0]), _LOOK_S[1])
+        return {"ring": max(2, round(self.ring_s * sfreq)), "epoch": self._epoch, "wait_s": wait_s}
 
+    def _running(self) -> BoardProcess:
+        """Return the process of the board; a new one if the last had to be ended."""
+        if self._process is None:
+            self._process = BoardProcess(f"board {self.board!r}")
+            self._process.ask("open", _OPEN_S + float(self.parameters["timeout"]), **self._address())
+        return self._process
 
-class PackageCounter:
-    """Tell from a board's package counter what is missing.
+    def _not_opened(self, error: str) -> DeviceError:
+        given = ", ".join(f"{k}={v}" for k, v in self.parameters.items() if v)
+        if "holds it" in error:
+            return DeviceError(f"expected board {self.board!r} ({given}) to be free, {error}")
+        hint = "check power, cable and these parameters, and that no other program has it open"
+        return DeviceNotFound(
+            f"expected board {self.board!r} to answer, with {given or 'no parameters'}: {error}; {hint}"
+        )
 
-    Boards differ: some count samples, some packages of several samples, some
-    every second sample. So the first steps only teach how this one counts; one
-    that does not step evenly is never believed.
-    """
-
-    def __init__(self) -> None:
-        self._last: int | None = None
-        self._highest = 0
-        self._steps: list[int] = []
-        self._step: int | None = None
-
-    def follow(self, counts: NDArray[np.int64]) -> list[tuple[int, int]]:
-        """Take the counter of the next samples; return (row, lost before that row) for each loss."""
-        self._highest = max(self._highest, int(counts.max()))
-        steps = np.diff(counts, prepend=counts[0] if self._last is None else self._last)
-        first = 1 if self._last is None else 0
-        self._last = int(counts[-1])
-        losses: list[tuple[int, int]] = []
-        for row in range(first, len(steps)):
-            if self._step is None:
-                self._learn(int(steps[row]))
-            elif self._step > 0:
-                lost = self._missing(int(steps[row]))
-                if lost:
-                    losses.append((row, lost))
-        return losses
-
-    def _learn(self, step: int) -> None:
-        self._steps.append(step)
-        if len(self._steps) < _LEARN:
+    def _wall_stepped(self, step_s: float) -> None:
+        """Go on after a step of the wall clock: only boards that make their samples by it need help."""
+        if not self._board.runs_on_wall_clock:
+            _log.info("the wall clock stepped by %+.1f s; %s does not depend on it", step_s, self._name)
             return
-        usual = max(set(self._steps), key=self._steps.count)
-        even = self._steps.count(usual) >= 0.8 * len(self._steps)
-        self._step = usual if even and usual > 0 else 0
-        if not self._step:
-            _log.info("the board does not count its samples; losses are told by silence only")
-
-    def _missing(self, step: int) -> int:
-        assert self._step
-        if step <= 0 and self._highest >= _COUNTER:
-            return 0  # a wide counter began again, at a value that is not known beforehand
-        periods, rest = divmod(step % _COUNTER if self._highest < _COUNTER else step, self._step)
-        return periods - 1 if periods > 1 and rest == 0 else 0
-
-
-def _brainflow(*names: str) -> tuple[Any, ...]:
-    """Return classes of the package; `PluginError` if it is not here."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # its own import; nobody here can change it
-        try:
-            from brainflow import board_shim
-        except ImportError as error:
-            raise PluginError(f"boards need the package brainflow, got: {error}; pip install brainflow") from error
-        board_shim.BoardShim.disable_board_logger()  # its first call loads the library, which imports pkg_resources
-    return tuple(getattr(board_shim, name) for name in names)
-
-
-def _boards() -> dict[str, int]:
-    with warnings.catch_warnings():  # it still needs pkg_resources, which warns each user of its end
-        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-        (boards,) = _brainflow("BoardIds")
-    return {b.name.removesuffix("_BOARD").lower(): b.value for b in boards if b.name != "NO_BOARD"}
-
-
-def _board_id(board: str | int) -> int:
-    shim, failure = _brainflow("BoardShim", "BrainFlowError")
-    known = _boards()
-    if isinstance(board, str) and not board.lstrip("-").isdigit():
-        name = board.lower().removesuffix("_board").replace("-", "_").replace(" ", "_")
-        if name not in known:
-            raise ConfigError(unknown("board", board, known))
-        return known[name]
-    try:
-        shim.get_board_descr(int(board))
-    except failure as error:
-        raise ConfigError(f"expected the number of a BrainFlow board, got {board}; see `bci devices`") from error
-    return int(board)
-
-
-def _channels(description: dict[str, Any]) -> tuple[list[int], tuple[Channel, ...]]:
-    """Return the rows to read and what they are: bio-signals first, then acceleration."""
-    rows: list[int] = []
-    channels: list[Channel] = []
-    names = str(description.get("eeg_names", "")).split(",")
-    for key, kind in _KINDS.items():
-        for k, row in enumerate(description.get(f"{key}_channels", [])):
-            if row not in rows:
-                name = names[k].strip() if key == "eeg" and k < len(names) and names[k].strip() else f"{key}{k + 1}"
-                rows.append(row)
-                channels.append(Channel(name, kind, "uV"))
-    for k, row in enumerate(description.get("accel_channels", [])):
-        rows.append(row)
-        channels.append(Channel(f"accel{k + 1}", Kind.ACCEL, "g"))
-    if not rows:
-        raise DeviceError(f"board {description.get('name')!r} has no channels that this version reads; choose another")
-    return rows, tuple(channels)
+        _log.warning("the wall clock stepped by %+.1f s, by which %s makes its samples; it is started anew",
+                     step_s, self._name)  # fmt: skip
+        self._running().close(release=False)
+        self._process = process = BoardProcess(f"board {self.board!r}")
+        self._epoch += 1
+        if self._stream is not None:
+            self._stream.restart(f"the wall clock stepped by {step_s:+.1f} s and the board was started anew")
+        process.keep(max(1, round(self.ring_s * self.info.sfreq)))
+        process.post("open", **self._address())
+        for command in self._commands:
+            process.post("configure", command=command)
+        process.post("start", **self._settings())

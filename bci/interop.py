@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _TO_MNE = {
     Kind.EEG: "eeg", Kind.EOG: "eog", Kind.EMG: "emg", Kind.ECG: "ecg", Kind.GAZE: "eyegaze", Kind.TRIG: "stim",
-    Kind.TEMP: "temperature",
+    Kind.TEMP: "temperature", Kind.GSR: "gsr",
 }  # fmt: skip
 # Electrodes on and in the brain are of one kind here, as in the streams of LSL and XDF.
 _FROM_MNE = {name: kind for kind, name in _TO_MNE.items()} | dict.fromkeys(("ecog", "seeg", "dbs"), Kind.EEG)

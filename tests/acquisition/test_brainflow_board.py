@@ -1,38 +1,94 @@
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 
-from bci.acquisition.brainflow_board import BrainFlowBoard, PackageCounter, board_names
+from bci.acquisition.brainflow_board import BrainFlowBoard, board_names
 from bci.clock import ManualClock
-from bci.errors import ConfigError, DeviceNotFound
-from bci.stream import Channel, Flag, Kind, StreamInfo
+from bci.errors import ConfigError, DeviceError, DeviceLost, DeviceNotFound
+from bci.ports import ReportsBattery, TakesCommands
+from bci.stream import Flag, Kind
 from bci.testing.device import check_device
 
 pytest.importorskip("brainflow")
 
 
-def one_byte(numbers):
-    return np.asarray(numbers, np.int64) % 256
+def read(board, seconds):
+    chunks, end_s = [], time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        chunk = board.read(0.1)
+        if chunk.n_samples or chunk.events:
+            chunks.append(chunk)
+    return chunks
 
 
 def test_synthetic_board_keeps_the_contract_of_a_device():
     check_device(BrainFlowBoard, seconds=0.5)
 
 
-def test_synthetic_board_delivers_named_channels_at_rising_times_without_loss():
+@pytest.fixture(scope="module")
+def seen():
+    """A second and a half of the synthetic board with a burst of 50 markers, read once for several tests."""
     with BrainFlowBoard() as board:
-        chunks = [c for c in (board.read(0.5) for _ in range(60)) if c.n_samples]
-        assert board.n_lost == 0
-        assert board.info.ch_names[:3] == ["Fz", "C3", "Cz"] and board.info.channels[0].unit == "uV"
-        assert {c.kind for c in board.info.channels} == {Kind.EEG, Kind.ACCEL}
+        chunks = read(board, 0.7)
+        marks = []
+        for k in range(50):
+            marks.append(time.monotonic())
+            board.mark(f"m{k}", marks[-1])
+            time.sleep(0.0005)
+        newest_s = time.monotonic()
+        chunks += read(board, 0.8)
+        return board.info, chunks, marks, newest_s, board.report(), board.battery(), time.monotonic()
+
+
+def test_samples_come_at_rising_times_without_loss(seen):
+    info, chunks, *_ = seen
     times = np.concatenate([c.times for c in chunks])
     assert [c.start for c in chunks[1:]] == [c.stop for c in chunks[:-1]]
-    assert (np.diff(times) > 0).all() and len(times) > 50
+    assert (np.diff(times) > 0).all() and len(times) > 200
+    assert info.ch_names[:3] == ["Fz", "C3", "Cz"] and info.channels[0].position is not None
+    assert info.meta == {"board": "synthetic", "preset": "default"}
 
 
-def test_samples_are_stamped_on_the_session_clock_not_after_it():
-    with BrainFlowBoard() as board:
-        newest = [float(c.times[-1]) - board.clock.now() for c in (board.read(0.5) for _ in range(40)) if c.n_samples]
-    assert max(newest) < 0.1 and min(newest) > -2.0
+def test_samples_are_stamped_when_they_were_taken(seen):
+    chunks, end_s = seen[1], seen[6]
+    assert -0.005 < end_s - chunks[-1].times[-1] < 0.5
+
+
+def test_burst_of_50_markers_keeps_50_times_each_within_a_sample(seen):
+    info, chunks, marks, *_ = seen
+    events = [e for c in chunks for e in c.events]
+    times = np.concatenate([c.times for c in chunks])
+    first = chunks[0].start
+    assert [e.code for e in sorted(events, key=lambda e: e.time)] == [f"m{k}" for k in range(50)]
+    assert sorted(e.time for e in events) == marks
+    for event in events:
+        after_s = times[event.sample - first] - event.time
+        assert -1e-4 < after_s < 1.5 / info.sfreq
+
+
+def test_measured_rate_and_battery_are_reported(seen):
+    report, battery = seen[4], seen[5]
+    assert report["lost"] == 0 and report["sfreq"] == pytest.approx(250.0, rel=0.05) and report["sfreq_error"] > 0
+    assert 0 < battery <= 1
+    assert isinstance(BrainFlowBoard(), ReportsBattery) and isinstance(BrainFlowBoard(), TakesCommands)
+    assert np.isnan(BrainFlowBoard().battery())
+
+
+def test_auxiliary_preset_is_a_stream_of_its_own():
+    with BrainFlowBoard(preset="auxiliary") as board:
+        chunk = next(c for c in iter(lambda: board.read(0.5), None) if c.n_samples)
+        assert board.info.name == "SyntheticAux" and Kind.EEG not in {c.kind for c in board.info.channels}
+        assert chunk.data.shape[1] == board.info.n_channels
+
+
+def test_session_clock_may_be_any():
+    clock = ManualClock(5000.0)
+    with BrainFlowBoard(clock=clock) as board:
+        chunk = next(c for c in iter(lambda: board.read(0.5), None) if c.n_samples)
+    assert abs(chunk.times[0] - 5000.0) < 2.0
 
 
 def test_unknown_board_names_the_nearest():
@@ -51,6 +107,11 @@ def test_board_names_can_be_opened_by_name():
     BrainFlowBoard("Synthetic_Board")
 
 
+def test_needed_parameter_is_asked_for_before_anything_is_opened():
+    with pytest.raises(ConfigError, match="found by its serial_port, got no parameters; add serial_port="):
+        BrainFlowBoard("cyton")
+
+
 def test_board_that_does_not_answer_is_not_found():
     board = BrainFlowBoard("cyton", serial_port="/dev/there-is-no-such-port")
     with pytest.raises(DeviceNotFound, match="there-is-no-such-port"):
@@ -58,82 +119,59 @@ def test_board_that_does_not_answer_is_not_found():
     board.close()
 
 
-def test_counter_that_wraps_tells_no_loss():
-    counter = PackageCounter()
-    assert [counter.follow(one_byte(range(k, k + 7))) for k in range(0, 700, 7)] == [[]] * 100
+def test_process_that_dies_is_a_lost_device_and_one_that_stands_still_is_silent():
+    with BrainFlowBoard() as board:
+        read(board, 0.3)
+        process = board._process._process
+        os.kill(process.pid, signal.SIGSTOP)
+        flags = Flag.OK
+        for _ in range(20):
+            flags |= board.read(0.1).flags
+        assert Flag.SILENT in flags
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(DeviceLost, match="ended with -9; close the device and open it again"):
+            read(board, 2.0)
 
 
-def test_counter_tells_each_loss_at_its_row():
-    counter = PackageCounter()
-    counter.follow(one_byte(range(250)))
-    assert counter.follow(one_byte([250, 251, 260, 261, 265])) == [(2, 8), (4, 3)]
-    assert counter.follow(one_byte([266 + 10])) == [(0, 10)]
+def test_command_needs_an_open_board_and_is_answered():
+    board = BrainFlowBoard()
+    with pytest.raises(DeviceError, match=r"open\(\) it first"):
+        board.configure("x")
+    board.open()
+    assert isinstance(board.configure("x"), str)
+    board.close()
 
 
-def test_counter_of_every_second_number_is_learnt():
-    counter = PackageCounter()
-    for k in range(0, 200, 2):
-        counter.follow(one_byte([k]))
-    assert counter.follow(one_byte([200, 202, 208])) == [(2, 2)]
+@pytest.fixture
+def recording(tmp_path):
+    """Two seconds of a recorded synthetic board; channel Fz holds the number of the sample."""
+    numbers = np.arange(500)
+    rows = np.zeros((500, 32))
+    rows[:, 0], rows[:, 1], rows[:, 30] = numbers % 256, numbers, 1.7e9 + numbers / 250
+    path = tmp_path / "recorded.csv"
+    np.savetxt(path, rows, fmt="%.6f", delimiter="\t")
+    return str(path)
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 3])
-def test_counter_of_packages_of_two_samples_is_not_believed(chunk):
-    numbers = np.repeat(np.arange(400), 2) % 201
-    counter = PackageCounter()
-    found = [counter.follow(numbers[k : k + chunk]) for k in range(0, len(numbers), chunk)]
-    assert not any(found)
+def test_playback_delivers_what_was_recorded(recording):
+    with BrainFlowBoard("playback_file", file=recording, master_board="synthetic") as board:
+        assert board.configure("loopback_true") is not None
+        data = np.concatenate([c.data[:, 0] for c in read(board, 1.0)])
+    assert (np.diff(data) == 1).all() and len(data) > 100
 
 
-def test_wide_counter_that_begins_again_tells_no_loss():
-    counter = PackageCounter()
-    counter.follow(np.arange(300, 1000))
-    assert counter.follow(np.array([1000, 0, 1, 4])) == [(3, 2)]
+def test_ring_that_runs_over_is_counted_exactly(recording):
+    with BrainFlowBoard("playback_file", file=recording, master_board="synthetic", ring_s=0.2) as board:
+        chunks = read(board, 0.4)
+        time.sleep(0.7)
+        chunks += read(board, 0.3)
+        given = np.concatenate([np.arange(c.start, c.stop) for c in chunks])
+        truth = np.concatenate([c.data[:, 0] for c in chunks])
+        assert np.array_equal(given - given[0], truth - truth[0]) and board.n_lost > 80
+        late = next(c for c in chunks if Flag.GAP in c.flags)
+        assert Flag.OVERFLOW in late.flags and "ring of 0.2 s" in board.report()["gaps"][0]["cause"]
 
 
-class Fed(BrainFlowBoard):
-    """Arithmetic of a board without its hardware: what was pulled is given by hand."""
-
-    def __init__(self):
-        super().__init__(clock=ManualClock(10.0))
-        self._info = StreamInfo("fed", 100.0, (Channel("Cz"),))
-        self._last_s = float("nan")
-
-
-def test_times_rise_and_follow_when_arrivals_jitter():
-    board, rng = Fed(), np.random.default_rng(0)
-    times, sampled_s = [], 10.0
-    for _ in range(1000):
-        sampled_s += 0.05
-        board._clock.advance_to(sampled_s + rng.uniform(0, 0.02))
-        got, flag = board._times(5, [])
-        assert flag == Flag.OK
-        times += got.tolist()
-    assert (np.diff(times) > 0).all()
-    assert np.abs(np.diff(times)[1000:] - 0.01).max() < 1e-3
-    assert -0.001 < times[-1] - sampled_s < 0.02
-
-
-def test_a_late_first_arrival_is_caught_up_with():
-    board = Fed()
-    board._clock.advance(0.3)
-    for k in range(1, 1500):
-        board._times(1, [])
-        board._clock.advance_to(10.3 if k < 31 else 10.0 + 0.01 * k)
-    assert abs(board._last_s - board._clock.now()) < 0.02
-
-
-def test_lost_samples_leave_a_hole_in_the_times():
-    board = Fed()
-    board._times(5, [])
-    board._clock.advance(0.08)
-    times, _ = board._times(5, [(2, 3)])
-    assert np.diff(times) == pytest.approx([0.01, 0.04, 0.01, 0.01])
-
-
-def test_time_that_was_lost_unseen_is_flagged():
-    board = Fed()
-    board._times(5, [])
-    board._clock.advance(3.0)
-    times, flag = board._times(5, [])
-    assert flag == Flag.CLOCK_JUMP and times[-1] == pytest.approx(13.0)
+def test_recording_that_is_not_there_is_said():
+    with pytest.raises(DeviceNotFound, match="no such file"):
+        BrainFlowBoard("playback_file", file="none.csv", master_board="synthetic").open()
