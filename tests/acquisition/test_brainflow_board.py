@@ -175,3 +175,22 @@ def test_ring_that_runs_over_is_counted_exactly(recording):
 def test_recording_that_is_not_there_is_said():
     with pytest.raises(DeviceNotFound, match="no such file"):
         BrainFlowBoard("playback_file", file="none.csv", master_board="synthetic").open()
+
+
+@pytest.mark.slow
+def test_streaming_board_delivers_what_another_board_sends():
+    from bci.acquisition.boards import brainflow
+
+    BoardShim, BrainFlowInputParams = brainflow("BoardShim", "BrainFlowInputParams")
+    master = BoardShim(-1, BrainFlowInputParams())
+    master.prepare_session()
+    master.add_streamer("streaming_board://225.1.1.8:6698")
+    master.start_stream(4500)
+    try:
+        with BrainFlowBoard("streaming", ip_address="225.1.1.8", ip_port=6698, master_board="synthetic") as board:
+            ours = np.concatenate([c.data[:, 0] for c in read(board, 1.0)])
+        theirs = master.get_board_data()[1]
+    finally:
+        master.release_session()
+    begin = int(np.flatnonzero(theirs == ours[0])[0])
+    assert np.array_equal(theirs[begin : begin + len(ours)], ours) and len(ours) > 100
