@@ -28,6 +28,10 @@ _BROKEN_S = 2e-3
 """A line that no arrival comes this near to no longer holds, s ..."""
 _BROKEN_FOR_S = 90.0
 """... if that lasts for so long, s: a stall is shorter."""
+_STALL_S = 0.05
+"""Arrivals that are later than this are in a stall, s, unless it lasts ..."""
+_STALLED_FOR_S = 5.0
+"""... for so long, s."""
 _BLOCKS = 10
 _SURE = 3.0
 """Standard errors by which a rate must differ from the nominal one before it is used."""
@@ -82,7 +86,7 @@ class ClockFit:
         )  # (source, session - source) of each bucket, from the origin
         self._origin: tuple[float, float] | None = None
         self._bucket = (0.0, math.inf)
-        self._bucket_end = self._newest = 0.0
+        self._bucket_end = self._newest = self._fitted = 0.0
         self._slope = self._intercept = 0.0
         self._rate_error = math.inf
         self._last_source_s = float("nan")
@@ -169,14 +173,19 @@ class ClockFit:
 
     # -------------------------------------------------------------- private
     def _close_bucket(self, x: float) -> None:
+        late_s = 0.0
         if math.isfinite(self._bucket[1]):
             self._earliest.append(self._bucket)
+            late_s = self._bucket[1] - self._intercept - self._slope * self._bucket[0]
         while self._earliest and self._earliest[0][0] < x - self.window_s:
             self._earliest.popleft()
         # Short buckets at first, so that there are enough of them to fit a line to soon.
         width = min(_BUCKET_S, max(_FIRST_BUCKET_S, x / 32))
         self._bucket, self._bucket_end = (x, math.inf), x + width
-        self._fit()
+        # In the midst of a stall, or of catching up, a fit would take it for drift.
+        if late_s < _STALL_S or x - self._fitted > _STALLED_FOR_S:
+            self._fitted = x
+            self._fit()
 
     def _fit(self) -> None:
         x, delay = np.array(self._earliest).T

@@ -148,3 +148,38 @@ def test_battery_is_unknown_until_the_board_says_it():
     fed.pull(battery=80.0)
     fed.pull()
     assert fed.stream.battery == 0.8
+
+
+def schedule(seed):
+    """Run losses (whole turns of the counter too) and stalls at random; return the board and what it lost."""
+    rng = np.random.default_rng(seed)
+    fed, lost, free_s = Fed(rate=1 + rng.uniform(-300e-6, 300e-6)), 0, 0.0
+
+    def run(seconds, stalled_s=0.0):
+        nonlocal free_s
+        until_s = 10.0 + fed.rate * fed.sent / SFREQ + stalled_s
+        end = fed.sent + seconds * SFREQ
+        while fed.sent < end:
+            n = int(rng.integers(1, 12))
+            sampled_s = 10.0 + fed.rate * (fed.sent + n) / SFREQ
+            free_s = max(sampled_s + rng.exponential(2e-3), until_s, free_s)  # arrivals keep their order
+            fed.pull(n, late_s=free_s - sampled_s)
+
+    run(1.6)
+    for _ in range(rng.integers(1, 6)):
+        if rng.random() < 2 / 3:
+            n = int(rng.choice([rng.integers(1, 2001), 256 * rng.integers(1, 8), rng.integers(1, 5)]))
+            fed.sent, lost = fed.sent + n, lost + n
+            run(rng.uniform(0.5, 1.5))
+        else:
+            stalled_s = rng.uniform(0.05, 3.0)
+            run(stalled_s + rng.uniform(0.4, 1.0), stalled_s)
+    return fed, lost
+
+
+@pytest.mark.parametrize("seeds", [range(25), pytest.param(range(25, 1000), marks=pytest.mark.slow)])
+def test_random_losses_and_stalls_are_told_exactly(seeds):
+    for seed in seeds:
+        fed, lost = schedule(seed)
+        assert (fed.lost, fed.numbers[-1]) == (lost, fed.sent - 1), f"schedule {seed}"
+        assert np.abs(fed.true_error_s()[400:]).max() < 5e-3, f"schedule {seed}"

@@ -51,6 +51,16 @@ def test_stalls_that_are_caught_up_with_do_not_shift_times():
         assert abs(fit.at(counted[-1]) - 500.0 - (counted[-1] - 7.0)) < 1e-3
 
 
+@pytest.mark.parametrize("stalled_s", [0.5, 2.7])
+def test_stall_soon_after_the_begin_is_not_taken_for_drift(stalled_s):
+    fit, late = ClockFit(), np.zeros(200)
+    held = np.arange(50, 50 + round(stalled_s / 0.04))
+    late[held] = 0.04 * np.arange(len(held), 0, -1)
+    for k in range(200):
+        fit.add(0.04 * k, 0.04 * k + late[k])
+        assert abs(fit.at(0.04 * k) - 0.04 * k) < 1e-6
+
+
 def test_rate_that_changes_is_followed():
     fit = ClockFit()
     counted = 0.1 * np.arange(12_000)
