@@ -48,7 +48,7 @@ class Host:
         (self._refusal,) = brainflow("BrainFlowError")
         self._shim: Any = None
         self._lock: Any = None
-        self._streaming = False
+        self._streaming = self._is_by_wall = False
         self._epoch = self._ring = self._preset = 0
         self._wait_s = 0.5
         self._wall_s = time.time() - time.monotonic()
@@ -68,14 +68,17 @@ class Host:
         self._send(b"a", json.dumps(answer).encode())
 
     def pull(self) -> None:
-        """Send what has arrived; say so if the wall clock stepped, after which the rest may be of no use."""
+        """Send what has arrived; say so if the wall clock stepped.
+
+        A board that makes its samples by the wall clock has then made up others: they are thrown away.
+        """
         step_s = time.time() - time.monotonic() - self._wall_s
         if self._streaming:
             n = self._shim.get_board_data_count(self._preset)
             raw = self._shim.get_board_data(n, self._preset) if n else None
             pulled_s = time.monotonic()
             step_s = time.time() - time.monotonic() - self._wall_s
-            if raw is not None and abs(step_s) < _STEP_S:
+            if raw is not None and not (self._is_by_wall and abs(step_s) >= _STEP_S):
                 head = SAMPLES.pack(pulled_s, self._epoch, *raw.shape, raw.shape[1] >= self._ring - 1)
                 self._send(b"s", head + raw.tobytes())
         if abs(step_s) >= _STEP_S:
@@ -95,8 +98,8 @@ class Host:
         self._shim = BoardShim(board, given)
         self._shim.prepare_session()
 
-    def _start(self, ring: int, epoch: int, wait_s: float) -> None:
-        self._ring, self._epoch, self._wait_s = ring, epoch, wait_s
+    def _start(self, ring: int, epoch: int, wait_s: float, is_by_wall: bool) -> None:
+        self._ring, self._epoch, self._wait_s, self._is_by_wall = ring, epoch, wait_s, is_by_wall
         self._shim.start_stream(ring)
         self._shim.get_board_data(preset=self._preset)  # what an earlier stream left behind
         self._streaming = True
@@ -124,15 +127,20 @@ class Host:
         except ImportError:  # Windows, where a serial port has one holder in any case
             return
         key = hashlib.sha256("|".join(identity).encode()).hexdigest()[:16]
-        self._lock = open(Path(tempfile.gettempdir()) / f"bci-board-{key}.lock", "a+")  # noqa: SIM115 - held until the end
+        path = Path(tempfile.gettempdir()) / f"bci-board-{key}.lock"
+        try:
+            self._lock = path.open("a+")
+        except PermissionError:  # left by another user; reading is enough to lock
+            self._lock = path.open("r")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.seek(0)
             raise OSError(f"process {self._lock.read().strip() or 'unknown'} holds it; close it there first") from None
-        self._lock.truncate(0)
-        self._lock.write(str(os.getppid()))
-        self._lock.flush()
+        if self._lock.writable():
+            self._lock.truncate(0)
+            self._lock.write(str(os.getppid()))
+            self._lock.flush()
 
     def _send(self, kind: bytes, payload: bytes) -> None:
         frame = memoryview(HEAD.pack(kind, len(payload)) + payload)

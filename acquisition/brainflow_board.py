@@ -26,6 +26,8 @@ _OPEN_S = 60.0
 """How long a board may take to be found, beyond its own timeout, s."""
 _START_S = 30.0
 _RING_S = 60.0
+_SILENT_PERIODS = 4.0
+"""A slow stream (temperature, once a second) is not silent between its samples."""
 _LOOK_S = (0.0005, 0.005)
 """Shortest and longest time between two looks for samples, s."""
 
@@ -109,6 +111,7 @@ class BrainFlowBoard(Driver):
         }  # fmt: skip
         check_parameters(board, {**self.parameters, "master_board": master_board}, sys.platform)
         self._board = describe(board, preset, master_board)
+        self.silence_s = max(self.silence_s, _SILENT_PERIODS / self._board.sfreq)
         self._process: BoardProcess | None = None
         self._epoch = 0
         self._commands: list[str] = []
@@ -185,7 +188,7 @@ class BrainFlowBoard(Driver):
                     self._wall_stepped(item.step_s)
                 elif item.epoch == self._epoch and item.raw.shape[1]:
                     self._stream.take(item, item.arrival_s + self._ahead_s)
-            self._stream.give_up_waiting(self._clock.now())
+            self._stream.give_up_waiting(time.monotonic() + self._ahead_s)
             if left_s <= 0:
                 return self._stream.next()
         return samples
@@ -213,7 +216,8 @@ class BrainFlowBoard(Driver):
     def _settings(self) -> dict[str, Any]:
         sfreq = self.info.sfreq
         wait_s = min(max(0.5 / sfreq, _LOOK_S[0]), _LOOK_S[1])
-        return {"ring": max(2, round(self.ring_s * sfreq)), "epoch": self._epoch, "wait_s": wait_s}
+        return {"ring": max(2, round(self.ring_s * sfreq)), "epoch": self._epoch, "wait_s": wait_s,
+                "is_by_wall": self._board.runs_on_wall_clock}  # fmt: skip
 
     def _running(self) -> BoardProcess:
         """Return the process of the board; a new one if the last had to be ended."""

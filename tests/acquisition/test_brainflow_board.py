@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -82,6 +84,11 @@ def test_auxiliary_preset_is_a_stream_of_its_own():
         chunk = next(c for c in iter(lambda: board.read(0.5), None) if c.n_samples)
         assert board.info.name == "SyntheticAux" and Kind.EEG not in {c.kind for c in board.info.channels}
         assert chunk.data.shape[1] == board.info.n_channels
+
+
+def test_slow_stream_is_not_silent_between_its_samples():
+    slow = BrainFlowBoard("explore_8_chan", preset="ancillary", mac_address="F4:0E:11:75:76:78")
+    assert slow.silence_s == 4.0 and BrainFlowBoard().silence_s < 0.25
 
 
 def test_session_clock_may_be_any():
@@ -194,3 +201,21 @@ def test_streaming_board_delivers_what_another_board_sends():
         master.release_session()
     begin = int(np.flatnonzero(theirs == ours[0])[0])
     assert np.array_equal(theirs[begin : begin + len(ours)], ours) and len(ours) > 100
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes are looked up in /proc")
+def test_board_is_let_go_when_its_session_is_killed():
+    text = (
+        "import time\nfrom bci.acquisition.brainflow_board import BrainFlowBoard\n"
+        "board = BrainFlowBoard()\nboard.open()\nboard.start()\n"
+        "print(board._process._process.pid, flush=True)\ntime.sleep(60)"
+    )
+    session = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE)
+    pid = int(session.stdout.readline())
+    session.kill()
+    session.wait()
+    session.stdout.close()
+    end_s = time.monotonic() + 6.0
+    while (runs := os.path.exists(f"/proc/{pid}/exe")) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    assert not runs

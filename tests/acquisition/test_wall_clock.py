@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +98,22 @@ with BrainFlowBoard() as board:
 assert time.monotonic() - begin_s < 2.0, "the release hung"
 """
 
+CYTON = """
+from test_cyton_over_pty import Cyton, numbers
+
+cyton = Cyton()
+with BrainFlowBoard("cyton", serial_port=cyton.port) as board:
+    chunks = read(board, 1.0)
+    for seconds in (3600, -3600):
+        step(seconds)
+        chunks += read(board, 0.7)
+    truth, given = numbers(chunks)
+    times = np.concatenate([c.times for c in chunks])
+    assert board.n_lost == 0 and np.array_equal(truth, given) and len(truth) > 400
+    assert np.abs(np.diff(times) - 1 / 250).max() < 3e-3
+cyton.close()
+"""
+
 HANGS = """
 board = BrainFlowBoard()
 board.open()
@@ -127,6 +144,7 @@ def shim(tmp_path_factory):
 def run(shim, text):
     (shim / "step").write_text("0")
     env = dict(os.environ, LD_PRELOAD=str(shim / "shim.so"), BCI_WALL_STEP=str(shim / "step"))
+    env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     done = subprocess.run([sys.executable, "-c", HEAD + text], env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -136,6 +154,10 @@ def run(shim, text):
 def test_step_by_an_hour_freezes_nothing_and_shifts_no_times(shim, step_s):
     said = run(shim, READS_ON.replace("{step}", str(step_s)))
     assert f"the wall clock stepped by {step_s:+.1f} s and the board was started anew" in said
+
+
+def test_step_by_an_hour_is_nothing_to_a_board_with_its_own_clock(shim):
+    assert "lost" not in run(shim, CYTON)
 
 
 def test_board_that_hangs_while_it_is_released_is_ended_and_said(shim):
