@@ -19,7 +19,7 @@ from bci.stream import Flag
 _COUNTED = "the board's counter jumped"
 _TIMED = "more time passed than samples came"
 _DROPPED = "nobody read in time, and the ring of {:g} s ran over"
-_FULL = "the board's process stood still, and BrainFlow's ring ran over"
+_FULL = "the session stood still, and BrainFlow's ring ran over"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -149,15 +149,19 @@ def test_command_needs_an_open_board_and_is_answered():
     board.close()
 
 
-@pytest.fixture
-def recording(tmp_path):
-    """Two seconds of a recorded synthetic board; channel Fz holds the number of the sample."""
-    numbers = np.arange(500)
-    rows = np.zeros((500, 32))
+def record(folder, n):
+    """Write `n` samples of a recorded synthetic board; channel Fz holds the number of the sample."""
+    numbers = np.arange(n)
+    rows = np.zeros((n, 32))
     rows[:, 0], rows[:, 1], rows[:, 30] = numbers % 256, numbers, 1.7e9 + numbers / 250
-    path = tmp_path / "recorded.csv"
+    path = folder / "recorded.csv"
     np.savetxt(path, rows, fmt="%.6f", delimiter="\t")
     return str(path)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    return record(tmp_path, 500)
 
 
 def test_playback_delivers_what_was_recorded(recording):
@@ -219,3 +223,38 @@ def test_board_is_let_go_when_its_session_is_killed():
     while (runs := os.path.exists(f"/proc/{pid}/exe")) and time.monotonic() < end_s:
         time.sleep(0.05)
     assert not runs
+
+
+STANDS_STILL = """
+import sys, time
+import numpy as np
+from bci.acquisition.brainflow_board import BrainFlowBoard
+
+with BrainFlowBoard("playback_file", file=sys.argv[1], master_board="synthetic", ring_s=0.3) as board:
+    chunks = []
+    for seconds in (1.5, 6.0):
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            chunk = board.read(0.1)
+            if chunk.n_samples:
+                chunks.append(chunk)
+        print(seconds, flush=True)
+    given = np.concatenate([np.arange(c.start, c.stop) for c in chunks])
+    truth = np.concatenate([c.data[:, 0] for c in chunks])
+    assert np.array_equal(given - given[0], truth - truth[0]), board.report()
+    print(board.n_lost, any("BrainFlow's ring ran over" in gap["cause"] for gap in board.report()["gaps"]))
+"""
+
+
+@pytest.mark.slow
+def test_session_that_stands_still_for_seconds_knows_exactly_what_it_lost(tmp_path):
+    path = record(tmp_path, 5000)
+    session = subprocess.Popen([sys.executable, "-c", STANDS_STILL, path], stdout=subprocess.PIPE, text=True)
+    session.stdout.readline()
+    time.sleep(0.5)
+    session.send_signal(signal.SIGSTOP)
+    time.sleep(3.5)  # more than a turn of the counter, the pipe and both rings hold
+    session.send_signal(signal.SIGCONT)
+    said, _ = session.communicate(timeout=30)
+    lost, ran_over = said.splitlines()[-1].split()
+    assert session.returncode == 0 and int(lost) > 256 and ran_over == "True"
