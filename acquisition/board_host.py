@@ -70,7 +70,7 @@ class Host:
     def pull(self) -> None:
         """Send what has arrived; say so if the wall clock stepped.
 
-        A board that makes its samples by the wall clock has then made up others: they are thrown away.
+        A board that makes its samples by the wall clock then stops or floods: no more is taken until it starts anew.
         """
         step_s = time.time() - time.monotonic() - self._wall_s
         if self._streaming:
@@ -83,6 +83,7 @@ class Host:
                 self._send(b"s", head + raw.tobytes())
         if abs(step_s) >= _STEP_S:
             self._wall_s += step_s
+            self._streaming = self._streaming and not self._is_by_wall
             self._send(b"w", json.dumps({"step_s": step_s}).encode())
 
     # ------------------------------------------------------------- commands

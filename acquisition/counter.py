@@ -156,8 +156,9 @@ class LateWatch:
     Notes
     -----
     An arrival that is late by half a turn of the counter (0.1 s, where none
-    helps) raises a suspicion. It is dropped as soon as the source has caught
-    up, and is a loss when lateness stays what it is for 0.15 s.
+    helps) raises a suspicion, but for the first second. It is dropped as soon as
+    the source has caught up, and is a loss when lateness stays what it is for
+    0.15 s.
     """
 
     def __init__(self, fit: ClockFit, sfreq: float) -> None:

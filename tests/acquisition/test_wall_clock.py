@@ -86,13 +86,16 @@ with BrainFlowBoard() as board:
     wall_s = time.time()
     step({step})
     assert abs(time.time() - wall_s - {step}) < 60, "the shim does nothing"
-    chunks += read(board, 2.5)
-    assert time.monotonic() - chunks[-1].times[-1] < 0.5
+    time.sleep(0.8)  # a flood would run over the ring by now
+    stepped_s, n_before = time.monotonic(), len(chunks)
+    while len(chunks) < n_before + 100 and time.monotonic() < stepped_s + 25:  # a busy machine starts it slowly
+        chunks += read(board, 0.5)
+    assert time.monotonic() - chunks[-1].times[-1] < 1.0
     times = np.concatenate([c.times for c in chunks])
     numbers = np.concatenate([np.arange(c.start, c.stop) for c in chunks])
     assert (np.diff(times) > 0).all()
     # Real time and sample numbers keep together across the step.
-    assert np.abs((times - times[0]) - (numbers - numbers[0]) / 250).max() < 0.1
+    assert np.abs((times - times[0]) - (numbers - numbers[0]) / 250).max() < 0.25
     print(board.report()["gaps"])
     begin_s = time.monotonic()
 assert time.monotonic() - begin_s < 2.0, "the release hung"
