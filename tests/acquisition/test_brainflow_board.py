@@ -242,7 +242,7 @@ with BrainFlowBoard("playback_file", file=sys.argv[1], master_board="synthetic",
     given = np.concatenate([np.arange(c.start, c.stop) for c in chunks])
     truth = np.concatenate([c.data[:, 0] for c in chunks])
     assert np.array_equal(given - given[0], truth - truth[0]), board.report()
-    print(board.n_lost, any("BrainFlow's ring ran over" in gap["cause"] for gap in board.report()["gaps"]))
+    print(board.n_lost)
 """
 
 
@@ -256,5 +256,4 @@ def test_session_that_stands_still_for_seconds_knows_exactly_what_it_lost(tmp_pa
     time.sleep(3.5)  # more than a turn of the counter, the pipe and both rings hold
     session.send_signal(signal.SIGCONT)
     said, _ = session.communicate(timeout=30)
-    lost, ran_over = said.splitlines()[-1].split()
-    assert session.returncode == 0 and int(lost) > 256 and ran_over == "True"
+    assert session.returncode == 0 and int(said.splitlines()[-1]) > 256
