@@ -20,7 +20,7 @@ from bci.settings import check_settings, from_texts, split_spec
 
 __all__ = ["BUILTIN", "GROUPS", "check_settings", "create", "load", "names"]
 
-GROUPS = ("devices", "blocks", "decoders", "paradigms", "effectors", "datasets", "recorders")
+GROUPS = ("devices", "blocks", "decoders", "paradigms", "effectors", "datasets", "recorders", "emulators")
 
 BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -62,6 +62,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "vr": "bci.apps.vr.scene:VrScene",
             "car": "bci.apps.control.car:Car",
         },
+        "emulators": {},  # of devices that a maker's package brings, under the name of the driver
         "recorders": {"xdf": "bci.acquisition.recorder.xdf_recorder:XdfRecorder"},
         "datasets": {"eegmmidb": "bci.datasets.eegmmidb:Eegmmidb"},
     }
@@ -76,6 +77,7 @@ _EXTRAS = {
     "highway_env": "control",
     "pythonosc": "apps",
     "serial": "apps",
+    "cryptography": "sign",
 }
 
 

@@ -11,7 +11,17 @@ import pytest
 from bci.errors import PluginError
 
 # What an extra brings; the plain install must do without.
-EXTRAS = {"PySide6", "pyqtgraph", "websockets", "gymnasium", "highway_env", "pythonosc", "serial", "pygame"}
+EXTRAS = {
+    "PySide6",
+    "pyqtgraph",
+    "websockets",
+    "gymnasium",
+    "highway_env",
+    "pythonosc",
+    "serial",
+    "pygame",
+    "cryptography",
+}
 
 
 def modules():
