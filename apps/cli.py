@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import bci
+from bci.apps.device_cli import device as device_group
 from bci.apps.plain import PlainGroup, above, json_option
 from bci.apps.recording_cli import recording
 
@@ -364,6 +365,7 @@ def doctor(as_json: bool) -> None:
 
 
 main.add_command(recording)
+main.add_command(device_group)
 
 
 def _plain_log() -> contextlib.AbstractContextManager[None]:

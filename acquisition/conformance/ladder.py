@@ -181,8 +181,8 @@ def can_be_shown_and_described(subject: Subject) -> None:
     with subject.streaming() as device:
         text = repr(device)
         require(len(text) <= _REPR, f"repr() has at most {_REPR} characters", len(text))
-        with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError, BciError):
-            pickle.dumps(device)  # refused, or a copy: both are fine
+        with contextlib.suppress(Exception):  # refused in whatever words, or a copy: both are fine
+            pickle.dumps(device)
         subject.first(device)
         device.close()
         info = device.open()
