@@ -1,0 +1,1 @@
+"""Driver of the eight-channel serial amplifier Amp8 for bci, with an emulator of its protocol."""
