@@ -44,7 +44,7 @@ def silence_is_said(subject: Subject) -> Figures:
 
 @case(Step.GOLD, Severity.CRITICAL, Need.EMULATOR)
 def loss_in_silence_is_counted(subject: Subject) -> Figures:
-    """When a silent device is back, what was lost meanwhile is a jump of the number, flagged GAP."""
+    """When a silent device is back, what was lost meanwhile is a jump of the number."""
     with subject.streaming() as device:
         begin = subject.first(device)
         _emulator(subject).freeze(0.8)

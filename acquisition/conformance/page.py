@@ -135,7 +135,8 @@ li b {{ text-transform: capitalize; display: block }} li small {{ color: #667; d
 li span {{ overflow-wrap: anywhere }}
 table {{ border-collapse: collapse; width: 100% }}
 th, td {{ text-align: left; padding: .3em .6em; border-bottom: 1px solid #e3e6eb; vertical-align: top }}
-.facts th {{ width: 7em; font-weight: 600 }} .cases {{ font-size: .92em; table-layout: fixed }}
+.facts th {{ width: 7em; font-weight: 600 }} .facts td {{ overflow-wrap: anywhere }}
+.cases {{ font-size: .92em; table-layout: fixed }}
 .cases th:nth-child(1) {{ width: 20em }} .cases th:nth-child(3) {{ width: 5.2em }}
 .cases th:nth-child(4) {{ width: 16em }}
 code {{ font-size: .9em; overflow-wrap: anywhere }} small {{ color: #555; overflow-wrap: anywhere }}

@@ -100,6 +100,10 @@ class ReferenceDriver(Driver):
         """Return what is left, 0 to 1."""
         return 0.8
 
+    def report(self) -> dict[str, Any]:
+        """Return what happened, with the rate as it would be measured, Hz."""
+        return {**super().report(), "sfreq": self._amplifier.sfreq, "sfreq_error": 1.0}
+
     def _open(self) -> StreamInfo:
         if not self._amplifier.is_plugged:
             raise DeviceNotFound("expected the reference amplifier, it is unplugged; plug it in")

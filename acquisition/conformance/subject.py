@@ -44,6 +44,8 @@ class Heard:
         When each read returned, s on the wall's clock.
     ages : list of float
         Age of the newest sample of each chunk, s on the session clock; NaN for an empty one.
+    report : dict
+        What the driver reported at the end, empty if it keeps no count.
     """
 
     info: StreamInfo
@@ -51,6 +53,7 @@ class Heard:
     copies: list[NDArray[Any]] = field(default_factory=list)
     arrivals: list[float] = field(default_factory=list)
     ages: list[float] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
 
     @property
     def full(self) -> list[Chunk]:
@@ -182,6 +185,8 @@ class Subject:
                     self._note(device, opening, self.first(device))
                     rest = self.listen(device, info, self.seconds)
                     self._heard = _joined(opening, rest)
+                    if callable(getattr(device, "report", None)):
+                        self._heard.report = device.report()
             except Exception as error:  # noqa: BLE001 - a stranger's driver; `delivers_samples` says what is wrong
                 self._why_deaf = f"{type(error).__name__}: {error}"
         if self._heard is None:

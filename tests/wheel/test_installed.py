@@ -66,6 +66,12 @@ def test_the_guard_holds_where_it_was_installed():
     assert drill()["neutral_s"] < 1.0  # that it is fast is measured in benchmarks/
 
 
+def test_a_driver_is_scaffolded_where_it_was_installed(tmp_path):
+    from bci.acquisition.conformance.scaffold import scaffold
+
+    assert (scaffold("my_amp", tmp_path) / "src" / "my_amp" / "driver.py").stat().st_size > 1000
+
+
 def test_command_line_answers():
     done = subprocess.run([sys.executable, "-m", "bci.apps.cli", "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -53,6 +53,7 @@ MUTANTS: Mapping[str, type[ReferenceDriver]] = MappingProxyType(
         "no_time_is_missing": times.DropsInSecret,
         "rate_is_as_stated": times.StampsTooFast,
         "samples_arrive_at_the_stated_rate": times.RunsTooFast,
+        "measured_rate_is_within_its_error": times.BelievesItsError,
         "times_are_on_the_session_clock": times.StampsWallTime,
         "read_obeys_its_timeout": times.BlocksOnZero,
         "read_returns_when_samples_come": times.WaitsToTheEnd,

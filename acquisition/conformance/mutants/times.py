@@ -127,6 +127,14 @@ class RunsTooFast(ReferenceDriver):
         return got if got is None else replace(got, times=self._begin_s + 1.015 * (got.times - self._begin_s))
 
 
+class BelievesItsError(ReferenceDriver):
+    """Says that it measured the rate far better than it did."""
+
+    def report(self) -> dict[str, Any]:
+        """Return what happened."""
+        return {**super().report(), "sfreq": 252.0, "sfreq_error": 0.01}
+
+
 class StampsWallTime(ReferenceDriver):
     """Stamps with the seconds since 1970."""
 
