@@ -125,9 +125,9 @@ def check_driver(
     if key is not None:
         seal({}, key)  # a key that cannot be used is said before the work, not after it
     with _quiet(), _subject_of(spec, emulated) as (make, emulator), _progress(len(chosen)) as bar:
-        _be_there(make)
+        info = _be_there(make)
         subject = Subject(make, emulator, seconds=seconds, cycles=cycles)
-        report = make_report(spec, subject, run_cases(subject, chosen, follow=bar))
+        report = make_report(spec, subject, run_cases(subject, chosen, follow=bar), info)
     report = seal(report, key)
     out = out or Path("out") / ("conformance-" + re.sub(r"[^A-Za-z0-9]+", "-", spec).strip("-"))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -187,19 +187,20 @@ def _maker(spec: str) -> Callable[..., Any]:
     return make
 
 
-def _be_there(make: Callable[[], Any]) -> None:
-    """Open and close once: a device that is not there is an error of the user, not of the driver."""
+def _be_there(make: Callable[[], Any]) -> Any:
+    """Open and close once: a device that is not there is an error of the user, not of the driver; return its info."""
     from bci.errors import ConfigError, DeviceNotFound
 
-    device = make()
+    device, info = make(), None
     try:
-        device.open()
+        info = device.open()
     except (DeviceNotFound, ConfigError):
         raise
     except Exception as error:  # noqa: BLE001 - a stranger's driver; the cases say what is wrong with it
         logging.getLogger(__name__).info("the first open() raised %r", error)
     with contextlib.suppress(Exception):
         device.close()
+    return info
 
 
 @contextlib.contextmanager

@@ -14,13 +14,13 @@ import bci
 from bci.acquisition.conformance.case import Outcome, Result
 from bci.acquisition.conformance.grade import grade, reached
 from bci.acquisition.conformance.subject import Subject
-from bci.errors import BciError
+from bci.stream import StreamInfo
 
 FORMAT = "bci-conformance-1"
 _LIBRARIES = ("numpy", "brainflow", "pylsl", "pyserial")
 
 
-def make_report(spec: str, subject: Subject, results: Sequence[Result]) -> dict[str, Any]:
+def make_report(spec: str, subject: Subject, results: Sequence[Result], info: StreamInfo | None) -> dict[str, Any]:
     """Return what was examined, how, and how it ended.
 
     Parameters
@@ -28,9 +28,11 @@ def make_report(spec: str, subject: Subject, results: Sequence[Result]) -> dict[
     spec : str
         How the driver was named, as on the command line.
     subject : Subject
-        The driver; it is opened once more to describe its stream.
+        The driver.
     results : sequence of Result
         From `suite.run_cases`.
+    info : StreamInfo or None
+        What its `open` said, if it could be opened.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def make_report(spec: str, subject: Subject, results: Sequence[Result]) -> dict[
         "format": FORMAT,
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "driver": _driver(spec, subject),
-        "stream": _stream(subject),
+        "stream": _stream(info),
         "versions": _versions(),
         "options": {
             "seconds": subject.seconds,
@@ -82,19 +84,11 @@ def _driver(spec: str, subject: Subject) -> dict[str, str]:
             "version": bci.__version__ if owner == "bci" else _version(owner)}  # fmt: skip
 
 
-def _stream(subject: Subject) -> dict[str, Any]:
-    try:
-        with subject.fresh() as device:
-            info = device.open()
-            return {
-                "name": info.name,
-                "source_id": info.source_id,
-                "sfreq_hz": info.sfreq,
-                "channels": [{"name": c.name, "kind": str(c.kind), "unit": c.unit, "scale": c.scale}
-                             for c in info.channels],
-            }  # fmt: skip
-    except (BciError, OSError, AttributeError) as error:  # the cases have said so; a report is written all the same
-        return {"error": f"{type(error).__name__}: {error}"}
+def _stream(info: StreamInfo | None) -> dict[str, Any]:
+    if not isinstance(info, StreamInfo):
+        return {"error": "it could not be opened, or did not say what it delivers"}
+    channels = [{"name": c.name, "kind": str(c.kind), "unit": c.unit, "scale": c.scale} for c in info.channels]
+    return {"name": info.name, "source_id": info.source_id, "sfreq_hz": info.sfreq, "channels": channels}
 
 
 def _versions() -> dict[str, str]:

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from bci.acquisition.conformance.emulated import Emulated
+from bci.acquisition.conformance.emulator_process import EmulatorProcess
+from bci.acquisition.conformance.reference import ReferenceAmplifier
 from bci.acquisition.conformance.scaffold import scaffold
-from bci.errors import ConfigError
+from bci.clock import ManualClock
+from bci.errors import ConfigError, DeviceError
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "amplifier"
@@ -88,6 +92,19 @@ def test_example_reaches_platinum(example):
 def test_name_that_cannot_be_a_package_is_refused(name, tmp_path):
     with pytest.raises(ConfigError):
         scaffold(name, tmp_path)
+
+
+def test_emulator_that_ends_at_once_is_told():
+    class Broken(EmulatorProcess):
+        module = "bci.units"
+
+    with pytest.raises(DeviceError, match=r"run python -m bci\.units"):
+        Broken().__enter__()
+
+
+def test_emulators_are_emulated():
+    assert isinstance(ReferenceAmplifier(ManualClock()), Emulated)
+    assert isinstance(EmulatorProcess(), Emulated)
 
 
 def test_scaffold_replaces_nothing(tmp_path):

@@ -25,7 +25,9 @@ def examined(driver=ReferenceDriver, emulated=True):
     clock = ManualClock(100.0)
     with ReferenceAmplifier(clock) as amplifier:
         subject = Subject(lambda: driver(amplifier), amplifier if emulated else None, wall=clock, cycles=5)
-        report = make_report("reference", subject, run_cases(subject))
+        with subject.fresh() as device:
+            info = device.open()
+        report = make_report("reference", subject, run_cases(subject), info)
     logging.disable(logging.NOTSET)
     return report
 
@@ -165,6 +167,12 @@ def test_what_is_no_report_is_refused(text, tmp_path):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match="expected a"):
         read_report(path)
+
+
+def test_driver_that_cannot_be_opened_has_a_report_all_the_same():
+    report = make_report("none", Subject(lambda: None), [], None)
+    assert report["reached"] == "none"
+    assert "could not be opened" in render(seal(report))
 
 
 def _rule(subject):
