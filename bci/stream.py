@@ -62,6 +62,8 @@ class Flag(enum.IntFlag):
     """Some values are unknown (NaN)."""
     STALE = enum.auto()
     """The samples are old: they waited somewhere before they were read."""
+    NOISY = enum.auto()
+    """A channel is drowned in mains, muscle, drift or jumps, or its values are unknown."""
 
 
 @dataclass(frozen=True, slots=True)

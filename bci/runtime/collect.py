@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bci.errors import DataError
 from bci.signal.pipeline import Pipeline
 from bci.signal.window import Cut
-from bci.stream import Event, StreamInfo, listed
+from bci.stream import Event, Flag, StreamInfo, listed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +120,11 @@ class Collector:
         self._kept: list[tuple[Cut, int]] = []
 
     def add(self, cuts: Iterable[Cut]) -> None:
-        """Take windows in order; keep those that answer a cue and have no flaw."""
+        """Take windows in order; keep those that answer a cue and have no flaw.
+
+        Noise is no flaw here: who decides beside it has to learn beside it, and one bad electrode of many must not
+        keep a person from calibrating.
+        """
         for cut in cuts:
             self._waiting.append(cut)
             limit = cut.chunk.stop - self._late_s * cut.chunk.info.sfreq
@@ -158,5 +162,5 @@ class Collector:
 
     def _settle(self, cut: Cut) -> None:
         trial = self.labeller.trial(cut)
-        if trial is not None and not cut.chunk.flags and np.isfinite(cut.chunk.data).all():
+        if trial is not None and not cut.chunk.flags & ~Flag.NOISY and np.isfinite(cut.chunk.data).all():
             self._kept.append((cut, trial))

@@ -59,7 +59,7 @@ class Driver:
 
     def decide(self, cut: Cut, turn: Turn) -> tuple[Command | None, Verdict]:
         """Decide on one window; return the command, and what the gate says."""
-        decision, command, verdict = self._decide(cut, turn.stages)
+        decision, command, verdict = self._decide(cut, turn)
         self.run.decisions.append(decision)
         trial = self._labeller.trial(cut)
         if trial is not None:
@@ -83,7 +83,7 @@ class Driver:
             self.run.score = Score(correct, len(answers), len(self._classes), "online, after calibration")
         return self.run
 
-    def _decide(self, cut: Cut, stages: Mapping[str, float]) -> tuple[Decision, Command | None, Verdict]:
+    def _decide(self, cut: Cut, turn: Turn) -> tuple[Decision, Command | None, Verdict]:
         chunk = cut.chunk
         begin = time.perf_counter()
         X = Pipeline.transpose(cut)[np.newaxis]
@@ -100,11 +100,12 @@ class Driver:
             chunk.flags,
             self._clock.now() - float(chunk.times[-1]),
         )
-        verdict = self._gate.check(decision, self._clock.now())
+        no_contact = turn.quality.no_contact if turn.quality is not None else ()
+        verdict = self._gate.check(decision, self._clock.now(), no_contact)
         command = self._paradigm.command(decision)
         if command is not None and not verdict.open:
             command = replace(command, value=0.0, label="")
-        stages = {**stages, "decode": decoded - begin, "decide": time.perf_counter() - decoded}
+        stages = {**turn.stages, "decode": decoded - begin, "decide": time.perf_counter() - decoded}
         decision = replace(decision, stages=stages)
         self._note("Decisions", _record(decision, verdict.reason), decision.stop_s)
         return decision, command, verdict

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from bci.errors import ConfigError
 from bci.ports import Device, HasEnd
-from bci.signal.flat import FlatWatch
 from bci.signal.pipeline import Pipeline
+from bci.signal.quality import Quality, QualityWatch
 from bci.signal.window import Cut
 from bci.stream import Chunk, Event, Flag, StreamInfo
 
@@ -48,11 +48,12 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn of the loop gave: the raw chunk, the windows it completed, time spent per stage (s)."""
+    """What one turn gave: the raw chunk, the windows it completed, time per stage (s), verdicts on the channels."""
 
     chunk: Chunk
     cuts: list[Cut]
     stages: dict[str, float] = field(default_factory=dict)
+    quality: Quality | None = None
 
     @property
     def stop_s(self) -> float:
@@ -97,10 +98,12 @@ class Loop:
         on_turn: Callable[[Turn], None] | None = None,
     ) -> None:
         self._device, self._pipeline, self._recorder, self._on_turn = device, pipeline, recorder, on_turn
-        self._stream = -1
+        self._stream = self._verdicts = -1
+        self._noted: Quality | None = None
         self._again: Turn | None = None
-        self._flat: FlatWatch | None = None
-        self._open = False
+        self.quality: QualityWatch | None = None
+        """Judges the raw signal; exists once the device is open."""
+        self._open = self.is_turning = False
         self.info: StreamInfo | None = None
         self.next_s = float("-inf")
         """No sample before this time (session clock, s) will be delivered any more."""
@@ -110,10 +113,11 @@ class Loop:
         self._open = True
         self.info = self._device.open()
         used = self._pipeline.prepare(self.info)
-        self._flat = FlatWatch(self.info, used.ch_names)
+        self.quality = QualityWatch(self.info, used.ch_names)
         if self._recorder is not None:
             self._recorder.open()
             self._stream = self._recorder.add_stream(self.info)
+            self._verdicts, self._noted = self._recorder.add_text("Quality"), None
         return self.info
 
     def start(self) -> None:
@@ -124,12 +128,16 @@ class Loop:
         """Yield turns; ends only with a recording."""
         if self.info is None:
             raise ConfigError("the session is not open; use `with Session(...) as session:`")
-        while True:
-            again, self._again = self._again, None
-            turn = again or self._turn()
-            yield turn
-            if isinstance(self._device, HasEnd) and self._device.at_end and not turn.chunk.n_samples:
-                return
+        self.is_turning = True
+        try:
+            while True:
+                again, self._again = self._again, None
+                turn = again or self._turn()
+                yield turn
+                if isinstance(self._device, HasEnd) and self._device.at_end and not turn.chunk.n_samples:
+                    return
+        finally:
+            self.is_turning = False
 
     def put_back(self, turn: Turn) -> None:
         """Let the next phase see `turn` again: it holds the end of one phase and the begin of the next."""
@@ -155,8 +163,10 @@ class Loop:
         recorded = time.perf_counter()
         cuts, spent = self._push(chunk)
         stages.update(read=read - begin, record=recorded - read, **spent)
-        flat = Flag.FLAT if self._flat is not None and self._flat.flat else Flag.OK
-        turn = Turn(replace(chunk, flags=chunk.flags | flat) if flat else chunk, cuts, stages)
+        watch = self.quality
+        flags = Flag.OK if watch is None else watch.flags
+        chunk = replace(chunk, flags=chunk.flags | flags) if flags else chunk
+        turn = Turn(chunk, cuts, stages, None if watch is None else watch.quality)
         if self._on_turn is not None:
             self._on_turn(turn)
         return turn
@@ -164,10 +174,22 @@ class Loop:
     def _push(self, chunk: Chunk) -> tuple[list[Cut], dict[str, float]]:
         """Return the windows that `chunk` completes, and the time spent on them per stage (s)."""
         begin = time.perf_counter()
-        parts = [chunk] if self._flat is None else self._flat.split(chunk)
+        parts = [chunk] if self.quality is None else self.quality.split(chunk)
+        self._record_verdicts(chunk)
         spent = {"blocks": time.perf_counter() - begin, "window": 0.0}
         cuts: list[Cut] = []
         for part in parts:
             cuts += self._pipeline.push(part)
             spent = {name: spent[name] + s for name, s in self._pipeline.last_stages.items()}
         return cuts, spent
+
+    def _record_verdicts(self, chunk: Chunk) -> None:
+        """Keep each change of a verdict, with the number of the first sample that it holds for."""
+        if self.quality is None:
+            return
+        for quality in self.quality.take_changes():
+            if self._recorder is not None:
+                row = min(max(quality.sample - chunk.start, 0), chunk.n_samples - 1)
+                time_s = float(chunk.times[row]) if chunk.n_samples else self.next_s
+                self._recorder.write_text(self._verdicts, time_s, quality.line(self._noted))
+            self._noted = quality

@@ -22,6 +22,7 @@ from bci.ports import (
     HasEnd,
     HasOwnTime,
     HasTemperature,
+    MeasuresImpedance,
     Paradigm,
 )
 from bci.registry import create
@@ -295,6 +296,37 @@ class Session:
                 "on its first part (until_s) or on another recording (source)"
             )
         return run
+
+    def measure_impedance(self) -> dict[str, float]:
+        """Measure the contact of the electrodes, between the phases: a measurement may disturb the signal.
+
+        The verdicts on the channels take it in, and hold it until it is measured again; the gate stays closed while
+        an electrode that decisions rest on has no contact.
+
+        Returns
+        -------
+        dict of str to float
+            Impedance by channel name, kOhm; inf where there is no contact, NaN unknown.
+
+        Raises
+        ------
+        ConfigError
+            If the device cannot measure it, or a phase is running.
+        """
+        if not isinstance(self.device, MeasuresImpedance):
+            raise ConfigError(
+                f"impedance needs a device that measures it, got {type(self.device).__name__}; look at the verdicts on "
+                "the signal instead (bci view)"
+            )
+        if self._loop.quality is None or self._loop.is_turning:
+            raise ConfigError(
+                "impedance is measured in an open session between its phases, since it may disturb the signal, got a "
+                "call during one or without; call it before calibrate() or drive()"
+            )
+        kohm = self.device.impedance()
+        self._loop.quality.set_contact(kohm)
+        self._note("Session", {"impedance_kohm": describe(kohm)}, self.clock.now())
+        return kohm
 
     # ------------------------------------------------------------ inside
     def _check_drive(self, duration_s: float | None, cues: bool) -> None:

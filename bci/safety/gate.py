@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bci.decision import Decision
 from bci.errors import ConfigError
-from bci.stream import Flag
+from bci.stream import Flag, listed
 
 BAD = (
     Flag.GAP | Flag.OVERFLOW | Flag.SATURATED | Flag.LEAD_OFF | Flag.CLOCK_JUMP
-    | Flag.SILENT | Flag.FLAT | Flag.NAN | Flag.STALE
+    | Flag.SILENT | Flag.FLAT | Flag.NAN | Flag.STALE | Flag.NOISY
 )  # fmt: skip
 
 _ROUNDING = 1e-3  # a network in single precision sums to 1 less exactly
@@ -87,7 +88,7 @@ class Gate:
         self.max_age_s, self.bad_flags, self.reopen_s, self.n_frozen = max_age_s, bad_flags, reopen_s, n_frozen
         self.reset()
 
-    def check(self, decision: Decision, now_s: float) -> Verdict:
+    def check(self, decision: Decision, now_s: float, no_contact: Sequence[str] = ()) -> Verdict:
         """Judge one decision.
 
         Parameters
@@ -96,8 +97,10 @@ class Gate:
             In the order in which they were made.
         now_s : float
             Time on the session clock, s.
+        no_contact : sequence of str
+            Electrodes that the decision rests on and whose measured impedance is bad.
         """
-        verdict = self._judge(decision, now_s)
+        verdict = self._judge(decision, now_s, no_contact)
         self.counts[verdict.reason] += 1
         return verdict
 
@@ -109,8 +112,10 @@ class Gate:
         self._same = 1
         self._bad_until_s = -np.inf
 
-    def _judge(self, decision: Decision, now_s: float) -> Verdict:
+    def _judge(self, decision: Decision, now_s: float, no_contact: Sequence[str]) -> Verdict:
         trouble = self._trouble(decision, now_s)
+        if not trouble and no_contact:
+            trouble = f"no contact: {listed(no_contact, 5)}"
         if trouble:
             self._bad_until_s = now_s + self.reopen_s
             self._recent.clear()

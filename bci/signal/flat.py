@@ -1,108 +1,193 @@
-"""Find channels that stand still: an electrode that fell off, an amplifier at its rail, a converter that hangs."""
+"""Look at raw samples: which stand still, which are at the rail of the converter; and thin them out for measuring."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from dataclasses import replace
+import functools
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-
-from bci.stream import Chunk, Event, Flag, Kind, StreamInfo, listed
 
 FLAT_S = 0.1
 """A brain does not give bit for bit the same value for so long, s; the gate has to close within twice that."""
-_FEWEST = 10  # samples; at a low rate a coarse converter may repeat a value a few times
-_ONCE = Flag.GAP | Flag.OVERFLOW | Flag.CLOCK_JUMP  # belong to the first sample of a chunk
+RAIL_S = 0.02
+"""How long a value has to lie at or beyond the stated range of the converter, s."""
+LOOKS_HZ = 2000.0
+"""At most so many samples of each channel are looked at in a second; of faster streams every n-th."""
+BINS_HZ = 250.0
+"""Looks are averaged to bins at a rate from this to twice it, Hz, where the stream is fast enough."""
+HOP_S = 0.2
+"""How often the bins are measured, s."""
+STILL, AT_RAIL = 1, 2
+"""Bits of what a look finds."""
 
-_log = logging.getLogger(__name__)
+_FEWEST = 10  # looks; at a low rate a coarse converter may repeat a value a few times
+_CLIP_S, _FEWEST_CLIPPED = 0.008, 3
+
+Array = NDArray[np.float64]
+Count = NDArray[np.int64]
 
 
-class FlatWatch:
-    """Flag samples from when a channel has not changed for `FLAT_S` until it changes.
-
-    Decided sample by sample, so however a stream is cut into chunks the same samples are flagged.
+class Looks:
+    """Follow the samples of one stream, look by look.
 
     Parameters
     ----------
-    info : StreamInfo
-        The stream as the device delivers it.
-    used : sequence of str
-        Channels that decisions rest on. Those of kind EEG are watched; if `info` knows none of them (a chain gives
-        channels new names) all EEG channels are.
+    sfreq : float
+        Rate of the stream, Hz.
+    rail : ndarray, shape (n_channels,)
+        Largest value of the converter in the unit of each channel; inf where it is not known.
+    matters : ndarray of bool, shape (n_channels,)
+        Channels whose state is told for each look.
 
     Attributes
     ----------
-    flat : tuple of str
-        Channels that stand still at the newest sample.
+    every : int
+        Samples from one look to the next; looks are at the sample numbers divisible by it.
+    per_bin, bins_per_hop, per_hop : int
+        Looks in a bin, bins in a hop, looks in a hop; a hop begins at the looks divisible by `per_hop`.
+    bins_hz : float
+        Rate of the bins, Hz.
 
     Notes
     -----
-    A value at the rail of the converter does not change either, so a railed channel is found too. What is too
-    large or too noisy but changes is not.
+    The work is bounded: `LOOKS_HZ` looks a second, whatever the rate. An average of n looks is a weak filter
+    against what lies beyond half the rate of the bins: white noise up there comes down to 1 / n of its power.
     """
 
-    def __init__(self, info: StreamInfo, used: Sequence[str]) -> None:
-        eeg = [k for k, c in enumerate(info.channels) if c.kind is Kind.EEG]
-        names = set(used)
-        self._columns = np.array([k for k in eeg if info.channels[k].name in names] or eeg, dtype=np.int64)
-        self._names = np.array([info.channels[k].name for k in self._columns])
-        self._are_all = len(self._columns) == info.n_channels
-        self._least = max(_FEWEST, round(FLAT_S * info.sfreq))
-        self._next = -1
-        self._last = np.full(len(self._columns), np.nan)
-        self._run = np.zeros(len(self._columns), dtype=np.int64)
-        self.flat: tuple[str, ...] = ()
+    def __init__(self, sfreq: float, rail: Array, matters: NDArray[np.bool_]) -> None:
+        self.every = max(1, int(sfreq // LOOKS_HZ))
+        looks_hz = sfreq / self.every
+        self.per_bin = max(1, int(looks_hz // BINS_HZ))
+        self.bins_hz = looks_hz / self.per_bin
+        self.bins_per_hop = max(2, round(HOP_S * self.bins_hz))
+        self.per_hop = self.per_bin * self.bins_per_hop
+        self._limits = np.array(
+            [
+                max(_FEWEST, round(FLAT_S * looks_hz)),
+                max(2, round(RAIL_S * looks_hz)),
+                max(_FEWEST_CLIPPED, round(_CLIP_S * looks_hz)) - 1,
+                self.per_bin,
+            ],
+            dtype=np.int64,
+        )
+        self._rail, self._matters = rail, matters
+        self.bins: Array = np.empty((self.bins_per_hop, len(rail)))
+        self.reset()
 
-    def split(self, chunk: Chunk) -> list[Chunk]:
-        """Return `chunk` as one or more that follow one another, those that stand still with `Flag.FLAT`."""
-        if not chunk.n_samples or not len(self._columns):
-            return [replace(chunk, flags=chunk.flags | Flag.FLAT) if self.flat else chunk]
-        still = self._still(chunk)
-        self._tell(still[-1])
-        rows = np.asarray(still.any(axis=1))
-        if not rows.any():
-            return [chunk]
-        edges = [0, *(np.flatnonzero(np.diff(rows)) + 1).tolist(), chunk.n_samples]
-        return _cut(chunk, edges, [Flag.FLAT if rows[e] else Flag.OK for e in edges[:-1]])
+    def reset(self, look: int = 0) -> None:
+        """Forget all samples; the next look is number `look`, which may lie within a hop."""
+        n = len(self._rail)
+        self._last = np.full(n, np.nan)
+        self._counts = np.zeros((2, n), dtype=np.int64)  # looks in a row: the same value; at the rail
+        self._total = np.zeros(n)
+        self._filled = look % self.per_hop
+        self.begin_hop()
 
-    def _still(self, chunk: Chunk) -> NDArray[np.bool_]:
-        """Return for each sample and watched channel whether it has stood still for long enough."""
-        data = chunk.data if self._are_all else chunk.data[:, self._columns]
-        if chunk.start != self._next or Flag.GAP in chunk.flags:
-            self._last, self._run = np.full(data.shape[1], np.nan), np.zeros(data.shape[1], dtype=np.int64)
-        same = np.empty(data.shape, dtype=np.bool_)
-        np.equal(data[0], self._last, out=same[0])
-        np.equal(data[1:], data[:-1], out=same[1:])
-        self._next, self._last = chunk.stop, data[-1]
-        if not same.any():  # as nearly always
-            self._run = np.zeros(data.shape[1], dtype=np.int64)
-            return same
-        number = np.arange(1, len(data) + 1)[:, None]
-        changed = np.maximum.accumulate(np.where(same, 0, number), axis=0)
-        run = number - changed + np.where(changed == 0, self._run, 0)
-        self._run = run[-1]
-        still: NDArray[np.bool_] = run >= self._least
-        return still
+    def begin_hop(self) -> None:
+        """Begin to collect anew what belongs to one hop: `bins`, `extremes`, `clipped`."""
+        n = len(self._rail)
+        self.extremes = np.stack([np.full(n, np.inf), np.full(n, -np.inf), np.full(n, np.inf)])
+        """Lowest and highest value and smallest step of the hop, shape (3, n_channels)."""
+        self.clipped = np.stack([np.full(n, np.inf), np.full(n, -np.inf)])
+        """Lowest and highest value that stood still in the hop, shape (2, n_channels)."""
+        self.n_clipped = np.zeros((2, n), dtype=np.int64)
+        """For how many looks it stood there, those left out that make a channel still."""
+        self.n_unknown = np.zeros(n, dtype=np.int64)
+        """Looks that were NaN."""
 
-    def _tell(self, still: NDArray[np.bool_]) -> None:
-        flat = tuple(self._names[still].tolist())
-        if flat and not self.flat:
-            _log.warning("%s: no change for %g s; check the electrode, or leave the channel out", listed(flat), FLAT_S)
-        elif self.flat and not flat:
-            _log.warning("%s: alive again", listed(self.flat))
-        self.flat = flat
+    def take(self, rows: Array) -> NDArray[np.uint8]:
+        """Look at `rows`, shape (n_looks, n_channels), none beyond the end of the hop; return their states by bits.
+
+        A bit stands for any of the channels that matter: `STILL`, `AT_RAIL`.
+        """
+        states = np.empty(len(rows), dtype=np.uint8)
+        self._filled = _look(
+            rows, self._last, self._counts, self._limits, self._rail, self._matters, self._total, self.bins,
+            self._filled, self.extremes, self.clipped, self.n_clipped, self.n_unknown, states,
+        )  # fmt: skip
+        if self._filled == self.per_hop:
+            self._filled = 0
+        return states
+
+    @property
+    def still(self) -> NDArray[np.bool_]:
+        """Which channels have stood still for `FLAT_S`, shape (n_channels,)."""
+        result: NDArray[np.bool_] = self._counts[0] >= self._limits[0]
+        return result
+
+    @property
+    def at_rail(self) -> NDArray[np.bool_]:
+        """Which channels have been at or beyond the stated range for `RAIL_S`, shape (n_channels,)."""
+        result: NDArray[np.bool_] = self._counts[1] >= self._limits[1]
+        return result
 
 
-def _cut(chunk: Chunk, edges: list[int], flags: list[Flag]) -> list[Chunk]:
-    parts = []
-    waiting: tuple[Event, ...] = chunk.events
-    for begin, end, flag in zip(edges[:-1], edges[1:], flags, strict=True):
-        stop = chunk.start + end
-        events = tuple(e for e in waiting if e.sample < stop)
-        waiting = tuple(e for e in waiting if e.sample >= stop)
-        own = chunk.flags if begin == 0 else chunk.flags & ~_ONCE
-        rows = slice(begin, end)
-        parts.append(Chunk(chunk.data[rows], chunk.times[rows], chunk.start + begin, chunk.info, events, own | flag))
-    return parts
+@njit(cache=True)
+def _look(
+    rows: Array,
+    last: Array,
+    counts: Count,
+    limits: Count,
+    rail: Array,
+    matters: NDArray[np.bool_],
+    total: Array,
+    bins: Array,
+    filled: int,
+    extremes: Array,
+    clipped: Array,
+    n_clipped: Count,
+    n_unknown: Count,
+    states: NDArray[np.uint8],
+) -> int:
+    """Look at each row in order, so that the result does not depend on how a stream was cut; return `filled`."""
+    least_still, least_rail, clip_run, per_bin = limits[0], limits[1], limits[2], limits[3]
+    for t in range(rows.shape[0]):
+        state = 0
+        for c in range(rows.shape[1]):
+            x = rows[t, c]
+            if x == last[c]:
+                counts[0, c] += 1
+            else:
+                counts[0, c] = 0
+                step = abs(x - last[c])
+                extremes[2, c] = min(extremes[2, c], step)
+            last[c] = x
+            counts[1, c] = counts[1, c] + 1 if abs(x) >= rail[c] else 0
+            if matters[c]:
+                if counts[0, c] >= least_still:
+                    state |= 1
+                if counts[1, c] >= least_rail:
+                    state |= 2
+            if np.isnan(x):
+                n_unknown[c] += 1
+            total[c] += x
+            extremes[0, c] = min(extremes[0, c], x)
+            extremes[1, c] = max(extremes[1, c], x)
+            if counts[0, c] == least_still:  # not clipped but still: that is told at once, and not once more
+                for side in range(2):
+                    if x == clipped[side, c]:
+                        n_clipped[side, c] = max(0, n_clipped[side, c] - least_still)
+            elif clip_run <= counts[0, c] < least_still:
+                new = 1 if counts[0, c] > clip_run else clip_run + 1
+                if x < clipped[0, c]:
+                    clipped[0, c], n_clipped[0, c] = x, clip_run + 1
+                elif x == clipped[0, c]:
+                    n_clipped[0, c] += new
+                if x > clipped[1, c]:
+                    clipped[1, c], n_clipped[1, c] = x, clip_run + 1
+                elif x == clipped[1, c]:
+                    n_clipped[1, c] += new
+        states[t] = state
+        filled += 1
+        if filled % per_bin == 0:
+            for c in range(rows.shape[1]):
+                bins[filled // per_bin - 1, c] = total[c] / per_bin
+                total[c] = 0.0
+    return filled
+
+
+@functools.cache
+def warm_up() -> None:
+    """Compile the kernel (or load it from the cache on disk), so that no sample waits for a compiler."""
+    Looks(250.0, np.full(1, np.inf), np.ones(1, dtype=np.bool_)).take(np.zeros((2, 1)))

@@ -9,7 +9,8 @@ from bci.acquisition.replay import Replay
 from bci.paradigms.motor_imagery import MotorImagery
 from bci.ports import Limits
 from bci.runtime.session import Session
-from bci.signal.flat import FlatWatch
+from bci.signal.quality import QualityWatch
+from bci.signal.verdict import Level
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
 
 INFO = StreamInfo("amp", 250.0, (Channel("C3"), Channel("C4"), Channel("still", Kind.TRIG)))
@@ -38,7 +39,7 @@ def flagged(parts):
 
 @pytest.mark.parametrize("size", [1, 7, 32, 160, 1000])
 def test_same_samples_are_flagged_however_the_stream_is_cut(size):
-    watch = FlatWatch(INFO, ["C3", "C4"])
+    watch = QualityWatch(INFO, ["C3", "C4"])
     parts = [p for c in chunks(signal(), size) for p in watch.split(c)]
     assert flagged(parts) == list(range(FROM + 25, TO))
     assert np.array_equal(np.concatenate([p.data for p in parts]), signal())
@@ -46,20 +47,20 @@ def test_same_samples_are_flagged_however_the_stream_is_cut(size):
 
 
 def test_channels_that_nothing_rests_on_are_not_watched():
-    watch = FlatWatch(INFO, ["C3"])
+    watch = QualityWatch(INFO, ["C3"])
     assert not flagged(p for c in chunks(signal(), 50) for p in watch.split(c))
 
 
 def test_railed_channel_is_found():
     data = np.clip(signal() + np.where(np.arange(N) > 600, 1e6, 0.0)[:, None], -187500.0, 187500.0)
-    watch = FlatWatch(INFO, ["C3", "C4"])
+    watch = QualityWatch(INFO, ["C3", "C4"])
     parts = [p for c in chunks(data, 50) for p in watch.split(c)]
     assert flagged(parts)[-1] == N - 1
-    assert watch.flat == ("C3", "C4")
+    assert [c.name for c in watch.quality.at(Level.BAD)] == ["C3", "C4"]
 
 
 def test_empty_chunk_says_it_too_while_it_lasts():
-    watch = FlatWatch(INFO, ["C3", "C4"])
+    watch = QualityWatch(INFO, ["C3", "C4"])
     for chunk in chunks(signal()[:400], 40):
         watch.split(chunk)
     assert watch.split(Chunk.empty(INFO, 400))[0].flags == Flag.FLAT
@@ -67,7 +68,7 @@ def test_empty_chunk_says_it_too_while_it_lasts():
 
 def test_events_and_what_belongs_to_the_first_sample_stay_where_they_were():
     events = tuple(Event(k, k / 250.0, str(k)) for k in (0, FROM + 24, FROM + 25, TO, N - 1))
-    parts = FlatWatch(INFO, ["C4"]).split(next(chunks(signal(), N, Flag.GAP | Flag.LEAD_OFF, events)))
+    parts = QualityWatch(INFO, ["C4"]).split(next(chunks(signal(), N, Flag.GAP | Flag.LEAD_OFF, events)))
     assert [[e.sample for e in p.events] for p in parts] == [[0, FROM + 24], [FROM + 25], [TO, N - 1]]
     assert [Flag.GAP in p.flags for p in parts] == [True, False, False]
     assert all(Flag.LEAD_OFF in p.flags for p in parts)
@@ -76,7 +77,7 @@ def test_events_and_what_belongs_to_the_first_sample_stay_where_they_were():
 def test_run_does_not_go_on_over_a_gap():
     data = signal()
     data[:, 1] = 5.0
-    watch = FlatWatch(INFO, ["C4"])
+    watch = QualityWatch(INFO, ["C4"])
     pieces = [c for c in chunks(data, 20) if c.start % 40 == 0]  # every second one is lost
     assert not flagged(p for c in pieces for p in watch.split(c))
 
@@ -84,7 +85,7 @@ def test_run_does_not_go_on_over_a_gap():
 def test_coarse_converter_at_a_low_rate_is_not_taken_for_flat():
     info = StreamInfo("amp", 160.0, (Channel("C3"),))
     data = np.round(np.cumsum(np.random.default_rng(0).normal(0, 0.7, (100_000, 1)), axis=0))  # slow, in whole µV
-    watch = FlatWatch(info, ["C3"])
+    watch = QualityWatch(info, ["C3"])
     assert not flagged(watch.split(Chunk(data, np.arange(len(data)) / 160.0, 0, info)))
 
 
