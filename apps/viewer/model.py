@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.apps.viewer.envelope import extremes
-from bci.apps.viewer.health import judge
 from bci.apps.viewer.history import History
 from bci.apps.viewer.spectrum import Welch
 from bci.errors import ConfigError
 from bci.ports import Block
 from bci.signal.chain import Chain
 from bci.signal.filters import Bandpass, Highpass, Notch
+from bci.signal.quality import Quality, QualityWatch
 from bci.signal.spatial import Reference
-from bci.stream import Chunk, Event, Flag, Kind, StreamInfo
+from bci.stream import Chunk, Event, Flag, StreamInfo
 
 HISTORY_S = 60.0
 """For how long samples are kept, s: the longest time on the screen."""
@@ -132,7 +132,7 @@ class Model:
         self.flags = Flag.OK
         self.newest_s = float("nan")
         self.spectrum = Welch(info.sfreq)
-        self._may_be_bad = [c.kind is not Kind.TRIG for c in info.channels]  # a trigger stands still for long
+        self._watch = QualityWatch(self.info)
         self._arrivals: deque[tuple[float, int]] = deque()
         self.filters = filters or Filters()
         self._chain = self._new_chain(self.filters)
@@ -146,6 +146,8 @@ class Model:
         self.events.extend(chunk.events)
         if chunk.n_samples == 0:
             return
+        self._watch.split(chunk)
+        self._watch.take_changes()
         if self.raw.stop and chunk.start > self.raw.stop:
             self._note_gap(Gap(self.raw.stop, chunk.start, "lost" if chunk.flags & Flag.GAP else "not shown"))
         elif chunk.start < self.raw.stop:
@@ -205,11 +207,10 @@ class Model:
         return sample / self.samples_per_column - (self.stop_column - self.n_columns)
 
     # ---------------------------------------------------------------- findings
-    def health(self) -> list[str]:
-        """Return what looks wrong with each channel during its newest second (see `bci.apps.viewer.health.judge`)."""
-        stop = self.raw.stop
-        _, newest = self.raw.view(stop - max(8, round(self.info.sfreq)), stop)
-        return [w if ok else "" for w, ok in zip(judge(newest, self.info.sfreq), self._may_be_bad, strict=True)]
+    @property
+    def quality(self) -> Quality:
+        """The verdicts on the channels, of the same judge that the gate of a session asks."""
+        return self._watch.quality
 
     def centre(self, seconds: float = 1.0) -> NDArray[np.float64]:
         """Return the median of each shown channel over the newest `seconds`, shape (n_channels,); NaN: unknown."""

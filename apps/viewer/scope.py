@@ -14,7 +14,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from bci.apps.viewer import look
+from bci.apps.viewer import health, look
 from bci.apps.viewer.controls import Controls, show_value
 from bci.apps.viewer.model import Filters, Model
 from bci.apps.viewer.spectra import SpectrumPlot
@@ -315,7 +315,7 @@ class Scope(QWidget):
 
     def _fit_scale(self) -> None:
         span = self.model.span()
-        good = np.array([not n for n in self.names.notes]) & np.isfinite(self._to_micro) & np.isfinite(span)
+        good = ~health.is_bad(self.model.quality) & np.isfinite(self._to_micro) & np.isfinite(span)
         good &= np.isin(np.arange(len(good)), self.traces.visible)
         eeg = good & np.array([c.kind is Kind.EEG for c in self.model.info.channels])
         use = eeg if eeg.any() else good
@@ -340,23 +340,25 @@ class Scope(QWidget):
         return bool(is_far.any())
 
     def _look_after_channels(self) -> None:
-        notes = self.model.health()
-        if notes != self.names.notes:
-            self.names.notes = notes
+        if self.is_paused:
+            return  # the verdicts are those of the signals that are seen
+        before, self.names.quality = self.names.quality, self.model.quality
+        if not health.looks_alike(before, self.model.quality):
             self._color()
-        if not self.is_paused and self._centre(0.75):
+        if self._centre(0.75):
             self.traces.redraw()
 
     def _color(self) -> None:
         group = np.arange(self.model.info.n_channels) % 2
-        group[[bool(n) for n in self.names.notes]] = look.BAD
+        group[health.is_bad(self.names.quality)] = look.BAD
         group[self.chosen] = look.CHOSEN + np.arange(len(self.chosen))
         self.traces.color_of = group
         self.names.update()
 
     def _refresh_spectrum(self) -> None:
         if self.is_spectrum_shown:
-            good = [int(c) for c in self.traces.visible if not self.names.notes[c]]
+            is_bad = health.is_bad(self.model.quality)
+            good = [int(c) for c in self.traces.visible if not is_bad[c]]
             self.spectrum.refresh(good, self.chosen)
 
     def _new_edge(self, now_s: float) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bci.apps.viewer import look
+from bci.apps.viewer import health, look
 from bci.apps.viewer.model import Filters, Model
 from bci.stream import Flag
 
@@ -48,6 +48,7 @@ def status_text(model: Model, source: SourceState, is_paused: bool, now_s: float
     flags = [f.name.lower().replace("_", " ") for f in Flag if f.name and f in model.flags and f is not Flag.GAP]
     if flags and not source.is_over:
         parts.append(_colored(", ".join(flags), look.ALARM))
+    parts.append(_colored(*health.summary(model.quality)))
     parts.append(_filters_text(model.filters, sfreq))
     return " &nbsp;·&nbsp; ".join(p for p in parts if p)
 

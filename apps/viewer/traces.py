@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QStaticText
 
-from bci.apps.viewer import look
+from bci.apps.viewer import health, look
 from bci.apps.viewer.model import Gap, Model
 from bci.apps.viewer.raster import Raster
 
@@ -23,6 +23,7 @@ _REACH_LANES = 1.5
 _MAX_LABEL = 18
 _FONT_PX = 11
 _LABEL_ROWS = 2
+_CLICK = "Click a channel to see its spectrum"
 
 
 class Traces(pg.GraphicsObject):
@@ -270,12 +271,12 @@ class Names(pg.AxisItem):
     def __init__(self, traces: Traces, clicked: Callable[[int], None]) -> None:
         super().__init__("left")
         self._traces, self._clicked = traces, clicked
-        self.notes: list[str] = [""] * traces.model.info.n_channels
+        self.quality = traces.model.quality
         self._font = QFont()
         self._font.setPixelSize(12)
         longest = max(QFontMetricsF(self._font).horizontalAdvance(c.name[:14]) for c in traces.model.info.channels)
-        self.setWidth(int(min(150, longest + 44)))
-        self.setToolTip("Click a channel to see its spectrum")
+        self.setWidth(int(min(150, longest + 62)))
+        self.setToolTip(_CLICK)
         self.setCacheMode(self.CacheMode.DeviceCoordinateCache)  # its place touches the traces'
 
     def paint(self, painter: QPainter, *_: Any) -> None:
@@ -287,22 +288,35 @@ class Names(pg.AxisItem):
         every = max(1, int(np.ceil((size + 1) / lane)))
         shown = self._traces.visible
         free = np.ones(len(shown), dtype=bool)  # where lanes are too low, channels that look wrong come first
-        for place in sorted(range(len(shown)), key=lambda p: (not self.notes[shown[p]], p % every != 0)):
+        levels = [c.level for c in self.quality.channels]
+        for place in sorted(range(len(shown)), key=lambda p: (-levels[shown[p]], p % every != 0)):
             if free[place]:
                 self._write(painter, int(shown[place]), TOP_PX + (place + 0.5) * lane, size)
                 free[max(0, place - every + 1) : place + every] = False
 
     def _write(self, painter: QPainter, channel: int, y: float, size: int) -> None:
-        note, name = self.notes[channel], self._traces.model.info.channels[channel].name[:14]
+        verdict = self.quality.channels[channel]
+        note, name = verdict.fault, verdict.name[:14]
         group = int(self._traces.color_of[channel])
-        painter.setPen(QColor(*look.LINES[group]) if group >= look.CHOSEN else QColor(look.WARN if note else look.TEXT))
+        painter.setPen(QColor(*look.LINES[group]) if group >= look.CHOSEN else QColor(health.color(verdict)))
         box = QRectF(2, y - size, self.size().width() - 8, 2 * size)
         text = f"{note}  {name}" if note else name
         painter.drawText(box, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
 
     def mouseClickEvent(self, event: Any) -> None:  # pyqtgraph's name
         """Choose the channel under the mouse."""
-        place = int((event.pos().y() - TOP_PX) / self._traces.lane_px())
-        if 0 <= place < len(self._traces.visible):
+        channel = self.channel_at(event.pos().y())
+        if channel is not None:
             event.accept()
-            self._clicked(int(self._traces.visible[place]))
+            self._clicked(channel)
+
+    def hoverEvent(self, event: Any) -> None:  # pyqtgraph's name
+        """Say what the verdict on the channel under the mouse is, and why."""
+        channel = None if event.isExit() else self.channel_at(event.pos().y())
+        if channel is not None:
+            self.setToolTip(f"{health.hint(self.quality.channels[channel])}\n{_CLICK}")
+
+    def channel_at(self, y: float) -> int | None:
+        """Return the number of the channel whose lane is at `y`, px; None where there is none."""
+        place = int((y - TOP_PX) // self._traces.lane_px())
+        return int(self._traces.visible[place]) if 0 <= place < len(self._traces.visible) else None

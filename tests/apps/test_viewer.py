@@ -18,10 +18,9 @@ from PySide6.QtWidgets import QApplication
 
 from bci.acquisition.recorder.xdf_recorder import XdfRecorder
 from bci.apps import qt
-from bci.apps.viewer import look
+from bci.apps.viewer import health, look
 from bci.apps.viewer.envelope import extremes
 from bci.apps.viewer.feed import Feed
-from bci.apps.viewer.health import judge
 from bci.apps.viewer.history import History
 from bci.apps.viewer.model import Filters, Model
 from bci.apps.viewer.process import view_device
@@ -33,6 +32,7 @@ from bci.apps.viewer.watch import Watch
 from bci.errors import ConfigError, DeviceLost, DeviceNotFound, PluginError
 from bci.runtime.loop import Turn
 from bci.signal.chain import Chain
+from bci.signal.quality import QualityWatch
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -267,21 +267,40 @@ def test_spectrum_leaves_out_segments_with_a_gap():
     assert np.isfinite(welch.density()).all()
 
 
-def test_channels_that_look_wrong_are_named():
+def watched(n_seconds=8):
+    """A model of four channels: good, flat, clipped and jumping, and a trigger that stands still."""
     rng = np.random.default_rng(0)
-    raw = rng.standard_normal((250, 5)) * 20
-    raw[:, 1] = 3.0
-    raw[:, 2] = np.clip(raw[:, 2].cumsum(), -30, 30)
-    raw[60:, 3] = np.nan
-    raw[:, 4] = np.round(raw[:, 4] / 8)
-    assert judge(raw, 250.0) == ["", "flat", "rail", "nan", ""]
+    names = (Channel("Fz"), Channel("Cz"), Channel("Pz"), Channel("Oz"), Channel("STI", Kind.TRIG, ""))
+    info = StreamInfo("t", 250.0, names)
+    data = np.cumsum(rng.standard_normal((n_seconds * 250, 5)), axis=0)
+    data = np.column_stack([data[:, :4] - data[:, :4].mean(axis=0) + rng.standard_normal((len(data), 4)), data[:, 4]])
+    data[:, 1] = 3.0
+    data[:, 2] = np.clip(20 * np.sin(2 * np.pi * 6.1 * np.arange(len(data)) / 250) + data[:, 2] / 10, -10.0, 10.0)
+    data[-100:, 3] += 2000.0
+    data[:, 4] = 0.0
+    return info, data
 
 
-def test_a_trigger_channel_may_be_flat():
-    info = StreamInfo("t", 100.0, (Channel("Cz"), Channel("STI", Kind.TRIG, "")))
-    model = Model(info, OFF)
-    model.push(chunk(info, np.zeros((200, 2))))
-    assert model.health() == ["flat", ""]
+def test_the_viewer_judges_channels_as_a_session_does():
+    info, data = watched()
+    model, watch = Model(info, OFF), QualityWatch(info)
+    for first in range(0, len(data), 100):
+        model.push(chunk(info, data[first : first + 100], first))
+        watch.split(chunk(info, data[first : first + 100], first))
+    assert [c.fault for c in model.quality.channels] == ["", "flat", "rail", "jump", ""]
+    assert model.quality.channels == watch.quality.channels
+
+
+def test_verdicts_are_shown_with_their_reasons():
+    qt.application()
+    info, data = watched()
+    scope = Scope(info, OFF)
+    scope.push([chunk(info, data)], 0.0)
+    scope.tick(10.0)
+    assert health.hint(scope.names.quality.channels[1]) == "Cz: bad, no change for 0.1 s"
+    assert health.color(scope.names.quality.channels[3]) == look.ALARM
+    assert scope.traces.color_of.tolist() == [look.EVEN, look.BAD, look.BAD, look.BAD, look.EVEN]
+    assert "3 bad: Cz flat, Pz rail, Oz jump" in scope.status.text()
 
 
 def test_raster_draws_each_column_once_and_parts_of_a_pixel_by_their_share():
