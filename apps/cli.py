@@ -344,13 +344,11 @@ def evaluate(as_json: bool, **options: Any) -> None:
 @main.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Check this installation: packages, clocks, screens, disk, rights.
+    """Check this installation and machine: packages, LSL, boards, screen, disk, clock, timing, rights.
 
-    \b
-    bci doctor
-    bci doctor --json
+    What is wrong comes last, each with what to do about it. Takes some seconds.
     """
-    from bci.apps.inspect import examine
+    from bci.apps.inspect import examine, problems
 
     checks = examine()
     missing = [c["what"] for c in checks if c["needed"] and not c["ok"]]
@@ -360,6 +358,11 @@ def doctor(as_json: bool) -> None:
         for check in checks:
             mark = "ok  " if check["ok"] else "FAIL" if check["needed"] else "none"
             click.echo(f"{mark} {check['what']}: {check['found']}")
+        wrong = problems(checks)
+        if wrong:
+            click.echo("\nWhat is wrong: what to do")
+        for line in wrong:
+            click.echo(click.wrap_text(line, 100, "- ", "  "))
         click.echo(f"Needed and missing: {', '.join(missing)}." if missing else "Everything that is needed is here.")
     sys.exit(1 if missing else 0)
 

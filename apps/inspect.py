@@ -1,4 +1,4 @@
-"""What is there: devices, packages, screens, rights."""
+"""What is there: devices, packages, screens, and what this computer is like."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import importlib
 import os
 import shutil
 import sys
-import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from tqdm import tqdm
+
+from bci.apps import machine
+from bci.apps.machine import Check, check
 from bci.errors import DataError, PluginError
 from bci.registry import names
 from bci.stream import listed
@@ -52,78 +56,69 @@ def stream_in_words(stream: dict[str, Any]) -> str:
     return words + (f". Refused: {stream['problem']}" if stream["problem"] else "")
 
 
-def examine() -> list[dict[str, Any]]:
-    """Return one record per check: ``what``, ``ok``, ``needed``, ``found`` in words."""
-    checks = [_check("Python", sys.version_info >= (3, 11), sys.version.split()[0])]
-    checks += [_package(name) for name in NEEDED]
-    checks += [_module(name, extra) for name, extra in EXTRAS.items()]
-    resolution = time.get_clock_info("monotonic").resolution
-    checks.append(_check("monotonic clock", resolution <= 1e-3, f"resolution {resolution:g} s"))
-    free_gb = shutil.disk_usage(os.getcwd()).free / 1e9
-    checks.append(_check("disk for recordings", free_gb > 1, f"{free_gb:.0f} GB free here"))
-    screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform != "linux"
-    checks.append(_check("screen", screen, "found" if screen else "none; windows are drawn offscreen", needed=False))
-    browser = next((b for b in ("chromium", "google-chrome", "chrome", "firefox") if shutil.which(b)), None)
-    checks.append(_check("browser for virtual reality", bool(browser), browser or "none on the path", needed=False))
-    checks += [_windows(), _recordings(), _serial_ports(), _writable()]
-    cores = os.cpu_count() or 1
-    checks.append(_check("processor", cores >= 2, f"{cores} cores; the loop, the guard and a window each want one"))
-    return checks
+def examine() -> list[Check]:
+    """Return one record per check: ``what``, ``ok``, ``needed``, ``found`` and ``fix`` in words; takes some seconds."""
+    looks: list[Callable[[], Check]] = [_python]
+    looks += [functools.partial(_package, name) for name in NEEDED]
+    looks += [functools.partial(_module, name, extra) for name, extra in EXTRAS.items()]
+    looks += [_screen, _windows, _browser, _recordings, *machine.CHECKS]
+    with tqdm(looks, desc="checking", unit="check", disable=None, leave=False) as bar:
+        return [look() for look in bar]
 
 
-def _recordings() -> dict[str, Any]:
-    from bci.datasets.eegmmidb import Eegmmidb
+def problems(checks: list[Check]) -> list[str]:
+    """Return what is wrong and what to do about it, what is needed first; empty if all is well."""
+    wrong = sorted((c for c in checks if not c["ok"]), key=lambda c: not c["needed"])
+    return [f"{c['what']}: {c['found']}: {c['fix']}" for c in wrong]
 
+
+def _python() -> Check:
+    return check("Python", sys.version_info >= (3, 11), sys.version.split()[0], "install Python 3.11 or newer")
+
+
+def _package(name: str) -> Check:
     try:
-        people = Eegmmidb().subjects()
-    except DataError as error:
-        return _check("recordings for evaluate", False, str(error), needed=False)
-    return _check("recordings for evaluate", bool(people), f"{len(people)} people", needed=False)
+        return check(name, True, version(name))
+    except PackageNotFoundError:
+        return check(name, False, "absent", f"pip install {name}")
 
 
-def _windows() -> dict[str, Any]:
+def _module(name: str, extra: str) -> Check:
+    try:
+        importlib.import_module(name)
+        return check(name, True, "found", needed=False)
+    except ImportError as error:
+        return check(name, False, f"absent ({error})", f"pip install 'bci[{extra}]'", needed=False)
+
+
+def _screen() -> Check:
+    there = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform != "linux"
+    found = "found" if there else "none; windows are drawn offscreen"
+    return check("screen", there, found, "log in at the machine's own screen to see windows", needed=False)
+
+
+def _windows() -> Check:
     try:
         from bci.apps import qt
     except ImportError as error:
-        return _check("windows", False, f"absent ({error}); pip install 'bci[apps]'", needed=False)
+        return check("windows", False, f"absent ({error})", "pip install 'bci[apps]'", needed=False)
     missing = qt.missing_library()
-    hint = f"{missing} is missing; on a machine with a display install {qt.PACKAGES} (Debian's names)"
-    return _check("windows", not missing, hint if missing else "found", needed=False)
+    fix = f"on a machine with a display install {qt.PACKAGES} (Debian's names)"
+    return check("windows", not missing, f"{missing} is missing" if missing else "found", fix, needed=False)
 
 
-def _serial_ports() -> dict[str, Any]:
+def _browser() -> Check:
+    browser = next((b for b in ("chromium", "google-chrome", "chrome", "firefox") if shutil.which(b)), None)
+    fix = "install chromium or firefox to see the virtual scene"
+    return check("browser for virtual reality", bool(browser), browser or "none on the path", fix, needed=False)
+
+
+def _recordings() -> Check:
+    from bci.datasets.eegmmidb import Eegmmidb
+
+    fix = "set BCI_DATA to the folder that holds eegmmidb/ (only bci evaluate needs it)"
     try:
-        listed = importlib.import_module("serial.tools.list_ports").comports()
-    except ImportError:
-        return _check("serial ports", False, "not known without pyserial; pip install 'bci[apps]'", needed=False)
-    ports = [p.device for p in listed]
-    locked = [p for p in ports if os.path.exists(p) and not os.access(p, os.R_OK | os.W_OK)]
-    if locked:
-        hint = "add yourself to the group that owns them (dialout on Debian), then log in again"
-        return _check("serial ports", False, f"no right to use {', '.join(locked)}; {hint}", needed=False)
-    return _check("serial ports", True, ", ".join(ports) or "none is plugged in", needed=False)
-
-
-def _writable() -> dict[str, Any]:
-    folder = os.getcwd()
-    ok = os.access(folder, os.W_OK)
-    return _check("folder for recordings", ok, f"{folder}{'' if ok else ' cannot be written to; change to another'}")
-
-
-def _check(what: str, ok: bool, found: str, needed: bool = True) -> dict[str, Any]:
-    return {"what": what, "ok": ok, "needed": needed, "found": found}
-
-
-def _package(name: str) -> dict[str, Any]:
-    try:
-        return _check(name, True, version(name))
-    except PackageNotFoundError:
-        return _check(name, False, f"absent; pip install {name}")
-
-
-def _module(name: str, extra: str) -> dict[str, Any]:
-    try:
-        importlib.import_module(name)
-        return _check(name, True, "found", needed=False)
-    except ImportError as error:
-        return _check(name, False, f"absent ({error}); pip install 'bci[{extra}]'", needed=False)
+        people = Eegmmidb().subjects()
+    except DataError as error:
+        return check("recordings for evaluate", False, str(error).partition(";")[0], fix, needed=False)
+    return check("recordings for evaluate", bool(people), f"{len(people)} people", fix, needed=False)
