@@ -144,7 +144,9 @@ class Measurer:
             self._usual = _usual(self._steps[:n], self._means[:n])
         scale, middle, spread = self._usual
         off = np.abs(mean - middle)
-        z = jump / scale if n > SPECTRUM_HOPS else np.full(self._n, np.nan)
+        # A jump stands alone: where every step is large (mains begins), none is a jump.
+        own = np.maximum(scale, _MAD * self._steps[k])
+        z = jump / own if n > SPECTRUM_HOPS else np.full(self._n, np.nan)
         is_step = (z >= ARTEFACT_Z) & (jump >= ARTEFACT_UV)
         is_off = (off >= ARTEFACT_Z * spread) & (off >= ARTEFACT_UV) if n >= LONG_HOPS else np.zeros_like(is_step)
         self._is_artefact[k] = is_step | is_off

@@ -108,7 +108,7 @@ class Thresholds:
     faint_bad_uv: float = 0.2
     correlation: float = 0.25
     bridge_uv: float = 1.0
-    clipped: float = 0.1
+    clipped: float = 0.15
     unknown: float = 0.5
     contact_kohm: float = 50.0
     contact_bad_kohm: float = 750.0
