@@ -340,8 +340,8 @@ class Scope(QWidget):
         return bool(is_far.any())
 
     def _look_after_channels(self) -> None:
-        if self.is_paused:
-            return  # the verdicts are those of the signals that are seen
+        if self.is_paused:  # the verdicts are those of the signals that are seen
+            return
         before, self.names.quality = self.names.quality, self.model.quality
         if not health.looks_alike(before, self.model.quality):
             self._color()
@@ -357,9 +357,8 @@ class Scope(QWidget):
 
     def _refresh_spectrum(self) -> None:
         if self.is_spectrum_shown:
-            is_bad = health.is_bad(self.model.quality)
-            good = [int(c) for c in self.traces.visible if not is_bad[c]]
-            self.spectrum.refresh(good, self.chosen)
+            good = self.traces.visible[~health.is_bad(self.model.quality)[self.traces.visible]]
+            self.spectrum.refresh(good.tolist(), self.chosen)
 
     def _new_edge(self, now_s: float) -> float:
         """Return up to which sample to draw: moves evenly although samples come in chunks."""

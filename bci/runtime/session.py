@@ -298,20 +298,10 @@ class Session:
         return run
 
     def measure_impedance(self) -> dict[str, float]:
-        """Measure the contact of the electrodes, between the phases: a measurement may disturb the signal.
+        """Measure the contact of the electrodes, between the phases since that may disturb the signal; kOhm by channel.
 
-        The verdicts on the channels take it in, and hold it until it is measured again; the gate stays closed while
-        an electrode that decisions rest on has no contact.
-
-        Returns
-        -------
-        dict of str to float
-            Impedance by channel name, kOhm; inf where there is no contact, NaN unknown.
-
-        Raises
-        ------
-        ConfigError
-            If the device cannot measure it, or a phase is running.
+        It holds until it is measured again: the gate stays closed while an electrode in use has no contact (inf).
+        `ConfigError` if the device cannot measure it, or a phase is running.
         """
         if not isinstance(self.device, MeasuresImpedance):
             raise ConfigError(
