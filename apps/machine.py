@@ -21,8 +21,8 @@ from bci.errors import BciError
 
 Check = dict[str, Any]
 
-LSL_PORTS = "UDP 16571 and TCP and UDP 16572-16604"
-"""What LSL uses unless its configuration says otherwise: discovery, then data and time."""
+LSL_PORTS = "UDP 16571 and TCP and UDP 16572-16699"
+"""What LSL uses as we configure it (its own default is 16572-16604): discovery, then data and time."""
 _GROUP = "224.0.0.183"  # the group in which LSL looks for streams of the same network
 _LEAST_FREE_GB, _LEAST_MB_S, _MOST_FSYNC_S = 1.0, 5.0, 0.25
 _MOST_LATE_S, _MOST_SLEW = 0.01, 1e-3
@@ -146,8 +146,8 @@ def _fsync(file: Any) -> float:
 
 # ------------------------------------------------------------------ network
 def multicast() -> Check:
-    """Whether a multicast message of this machine comes back to it: how LSL streams are found."""
-    fix = f"connect to a network that allows multicast; let {LSL_PORTS} through the firewall"
+    """Whether a multicast message of this machine comes back to it: how LSL streams of other machines are found."""
+    fix = f"for LSL between machines use a network that allows multicast; let {LSL_PORTS} through the firewall"
     text = os.urandom(8)
     try:
         with (
@@ -169,7 +169,7 @@ def multicast() -> Check:
 
 def lsl_loop() -> Check:
     """Whether an own LSL stream is found and read here."""
-    from bci.acquisition.lsl import load_pylsl
+    from bci.acquisition.lsl_local import SCOPE, is_local, load_pylsl
 
     fix = f"let {LSL_PORTS} through the firewall{_firewalls()}, and give the loopback interface multicast"
     try:
@@ -194,7 +194,9 @@ def lsl_loop() -> Check:
         return check("LSL", False, said, fix, needed=False)
     finally:
         inlet.close_stream()
-    return check("LSL", sample == [1.0], f"an own stream was found in {found_s:.1f} s and read", fix, needed=False)
+    reach = f"streams of this machine only ({SCOPE}=network widens)" if is_local() else "streams of the network too"
+    words = f"an own stream was found in {found_s:.1f} s and read; {reach}"
+    return check("LSL", sample == [1.0], words, fix, needed=False)
 
 
 def _firewalls() -> str:
@@ -202,9 +204,9 @@ def _firewalls() -> str:
     seen = []
     with contextlib.suppress(OSError):
         if "ENABLED=yes" in Path("/etc/ufw/ufw.conf").read_text():
-            seen.append("ufw: sudo ufw allow 16571:16604/udp; sudo ufw allow 16572:16604/tcp")
+            seen.append("ufw: sudo ufw allow 16571:16699/udp; sudo ufw allow 16572:16699/tcp")
     if Path("/run/firewalld").is_dir():
-        seen.append("firewalld: sudo firewall-cmd --add-port=16571-16604/udp --add-port=16572-16604/tcp")
+        seen.append("firewalld: sudo firewall-cmd --add-port=16571-16699/udp --add-port=16572-16699/tcp")
     return f" ({'; '.join(seen)})" if seen else ""
 
 
