@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -64,7 +66,8 @@ def view_device(
     filters = Filters(band, notch_hz, reference)
     with Feed(device, settings) as feed, _Interrupts() as interrupts:
         feed.start()
-        _prepare(filters, seconds)
+        with interrupts.held():
+            _prepare(filters, seconds)
         info = feed.open()
         from bci.apps.viewer.scope import Scope
 
@@ -86,6 +89,15 @@ class _Interrupts:
     def arm(self) -> None:
         """From now on only note what comes; before, Ctrl+C interrupts as ever."""
         self._armed = True
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep what comes until the body is over: what is raised in the midst of an import of Qt is printed by it."""
+        self._armed = True
+        yield
+        self._armed = False
+        if self.came:
+            raise KeyboardInterrupt
 
     def __enter__(self) -> _Interrupts:
         if threading.current_thread() is threading.main_thread():
