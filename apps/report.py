@@ -130,7 +130,8 @@ def _plot_intent(axes: Any, run: Run) -> None:
     axes.plot(sent_s, sent, color="black", lw=0.9, label="command sent")
     axes.set(xlabel="time, s", ylim=(-1.05, 1.05), ylabel="probability; command", xlim=(0, min(60, times[-1] or 1)))
     axes.legend(loc="lower right", fontsize=7, ncols=2)
-    axes.set_title("first minute of driving", fontsize=9)
+    first = len(run.decisions) == run.n_decisions
+    axes.set_title("first minute of driving" if first else "a minute of driving, later on", fontsize=9)
 
 
 def _plot_spectra(axes: Any, calibration: Calibration) -> None:

@@ -118,14 +118,14 @@ def run_config(
                 say(f"What was recorded so far is in {session.recording}.")
             raise
     lines = [f"Calibration: {session.score}"] if session.score else []
-    lines += [f"Driving: {run.score or 'no cued trial'}; {len(run.decisions)} decisions, SHA-256 {run.hash[:16]}"]
+    lines += [f"Driving: {run.score or 'no cued trial'}; {run.n_decisions} decisions, SHA-256 {run.hash[:16]}"]
     if config.record:
         lines.append(f"Recording: {session.recording}")
         lines += [f"Guard's log: {path}" for path in logs]
     return {
         "score": session.score.as_dict() if session.score else None,
         "online": run.score.as_dict() if run.score else None,
-        "decisions": len(run.decisions),
+        "decisions": run.n_decisions,
         "hash": run.hash,
         "text": "\n".join(lines),
     }

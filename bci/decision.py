@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,13 +91,19 @@ class Command:
     label: str = ""
 
 
-def decisions_hash(decisions: list[Decision]) -> str:
+def decisions_hash(decisions: Iterable[Decision]) -> str:
     """Return a SHA-256 over windows and probabilities: equal only if every bit is.
 
     Times spent and ages are left out: they belong to the machine, not to the data.
     """
     digest = hashlib.sha256()
-    for d in decisions:
-        digest.update(f"{d.start},{d.stop},{d.event},{int(d.flags)},{'|'.join(d.classes)};".encode())
-        digest.update(np.ascontiguousarray(d.probabilities, dtype=np.float64).tobytes())
+    for decision in decisions:
+        digest.update(hashed(decision))
     return digest.hexdigest()
+
+
+def hashed(decision: Decision) -> bytes:
+    """Return what of a decision goes into the hash of a run."""
+    d = decision
+    head = f"{d.start},{d.stop},{d.event},{int(d.flags)},{'|'.join(d.classes)};".encode()
+    return head + np.ascontiguousarray(d.probabilities, dtype=np.float64).tobytes()

@@ -77,6 +77,9 @@ class Labeller:
         for event in events:
             key = (event.sample / self._sfreq, event.code)
             if event.code in self._classes and key not in self._trial_of:
+                if len(self._cues) == self._cues.maxlen:
+                    begin_s, oldest, _ = self._cues[0]
+                    self._trial_of.pop((begin_s, oldest.code), None)
                 self._trial_of[key] = len(self.labels)
                 self._cues.append((key[0], event, len(self.labels)))
                 self.labels.append(event.code)

@@ -16,7 +16,7 @@ from bci.ports import Decoder, Paradigm
 from bci.runtime.collect import Labeller
 from bci.runtime.loop import Turn
 from bci.runtime.run import Run
-from bci.runtime.score import Score, trial_answers
+from bci.runtime.score import Answers, Score
 from bci.safety.gate import Gate, Verdict
 from bci.signal.pipeline import Pipeline
 from bci.signal.window import Cut
@@ -53,19 +53,18 @@ class Driver:
         self._decoder, self._paradigm, self._gate, self._clock = decoder, paradigm, gate, clock
         self._labeller, self._note, self._on_decision = labeller, note, on_decision
         self._classes = tuple(str(c) for c in decoder.classes_)
-        self._answers: list[tuple[int, NDArray[np.float64]]] = []
+        self._answers = Answers()
         gate.reset()  # each drive is judged for itself
         self.run = Run()
 
     def decide(self, cut: Cut, turn: Turn) -> tuple[Command | None, Verdict]:
         """Decide on one window; return the command, and what the gate says."""
         decision, command, verdict = self._decide(cut, turn)
-        self.run.decisions.append(decision)
+        self.run.add(decision, command)
         trial = self._labeller.trial(cut)
         if trial is not None:
-            self._answers.append((trial, decision.probabilities))
+            self._answers.add(trial, self._labeller.labels[trial], decision)
         if command is not None:
-            self.run.commands.append(command)
             self._note(
                 "Commands", {"name": command.name, "value": command.value, "label": command.label}, decision.stop_s
             )
@@ -76,11 +75,9 @@ class Driver:
     def finish(self) -> Run:
         """Score the answered trials and return the run."""
         self.run.gate = dict(self._gate.counts)
-        if self._answers:
-            trials = np.array([t for t, _ in self._answers])
-            answers = trial_answers(np.stack([p for _, p in self._answers]), self._classes, trials)
-            correct = sum(self._labeller.labels[t] == answer for t, answer in answers.items())
-            self.run.score = Score(correct, len(answers), len(self._classes), "online, after calibration")
+        correct, n = self._answers.count()
+        if n:
+            self.run.score = Score(correct, n, len(self._classes), "online, after calibration")
         return self.run
 
     def _decide(self, cut: Cut, turn: Turn) -> tuple[Decision, Command | None, Verdict]:

@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.decision import Decision
 from bci.errors import DataError
 from bci.ports import Decoder
+
+_OPEN_TRIALS = 64
+"""As many trials as a `bci.runtime.collect.Labeller` still finds windows for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,33 @@ def trial_answers(
     """Return one answer per trial: the class with the largest sum of log-probabilities over its windows."""
     logs = np.log(np.clip(probabilities, 1e-12, 1.0))
     return {int(g): str(classes[int(np.argmax(logs[groups == g].sum(axis=0)))]) for g in np.unique(groups)}
+
+
+class Answers:
+    """Count right answers of trials while they come; as `trial_answers`, with the memory of a few trials."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, tuple[str, tuple[str, ...], NDArray[np.float64]]] = {}
+        self._correct = self._n = 0
+
+    def add(self, trial: int, label: str, decision: Decision) -> None:
+        """Take the decision on one window of `trial`, whose right answer is `label`."""
+        logs = np.log(np.clip(decision.probabilities, 1e-12, 1.0))
+        before = self._open.get(trial)
+        self._open[trial] = (label, decision.classes, logs if before is None else before[2] + logs)
+        while len(self._open) > _OPEN_TRIALS:
+            self._settle(min(self._open))
+
+    def count(self) -> tuple[int, int]:
+        """Return the number of right answers, and of trials."""
+        for trial in list(self._open):
+            self._settle(trial)
+        return self._correct, self._n
+
+    def _settle(self, trial: int) -> None:
+        label, classes, logs = self._open.pop(trial)
+        self._correct += classes[int(np.argmax(logs))] == label
+        self._n += 1
 
 
 def fit_decoder(decoder: Decoder, X: NDArray[np.float64], y: NDArray[Any], groups: NDArray[np.int64]) -> Decoder:
