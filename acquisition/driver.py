@@ -10,13 +10,14 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.acquisition.tally import Tally
 from bci.clock import Clock, MonotonicClock
 from bci.errors import ConfigError, DeviceError
 from bci.stream import Chunk, Event, Flag, StreamInfo
@@ -68,16 +69,6 @@ class Samples:
     flags: Flag = Flag.OK
     events: tuple[tuple[int, str], ...] = ()
     cause: str = ""
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What happened since `start`."""
-
-    delivered: int = 0
-    lost: int = 0
-    gaps: list[dict[str, Any]] = field(default_factory=list)
-    silences: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Driver(ABC):
@@ -247,18 +238,15 @@ class Driver(ABC):
         Returns
         -------
         dict
-            ``delivered``, ``lost`` (samples); ``gaps``: list of dicts with
-            ``sample`` (first after the gap), ``time`` (s), ``lost``, ``cause``;
-            ``silences``: list of dicts with ``time`` (s, begin) and
-            ``duration`` (s; None while it lasts).
+            ``delivered``, ``lost`` (samples), ``n_gaps``, ``n_silences``,
+            ``silent`` (s, of the silences that are over): of the whole stream;
+            ``causes``: number of gaps and of lost samples by cause;
+            ``gaps``: list of dicts with ``sample`` (first after the gap),
+            ``time`` (s), ``lost``, ``cause``; ``silences``: list of dicts with
+            ``time`` (s, begin) and ``duration`` (s; None while it lasts): the
+            last 1000 of each. A driver may add more.
         """
-        tally = self._tally
-        return {
-            "delivered": tally.delivered,
-            "lost": tally.lost,
-            "gaps": [dict(g) for g in tally.gaps],
-            "silences": [dict(s) for s in tally.silences],
-        }
+        return {**self._tally.report(), **self._details()}
 
     # ---------------------------------------------------------------- hooks
     @abstractmethod
@@ -280,6 +268,10 @@ class Driver(ABC):
     @abstractmethod
     def _close(self) -> None:
         """Disconnect; also called after a failed `_open`."""
+
+    def _details(self) -> dict[str, Any]:
+        """What this driver adds to `report`, ready for JSON."""
+        return {}
 
     def _wall(self) -> float:
         """The time that silence is measured in, s; the session clock unless overridden."""
@@ -308,7 +300,7 @@ class Driver(ABC):
         self._pending_lost = 0
         self._pending_cause = ""
         self._last_data_s = 0.0
-        self._tally = _Tally()
+        self._tally = Tally()
         self._ended = False
         self._history: deque[tuple[int, NDArray[np.float64]]] = deque()
         self._history_n = 0
@@ -325,7 +317,7 @@ class Driver(ABC):
             flags = Flag.SILENT
             if not self._silent:
                 self._silent = True
-                self._tally.silences.append({"time": self._last_data_s, "duration": None})
+                self._tally.silence(self._last_data_s)
                 _log.warning("%s has delivered nothing for %.3f s", self._name, now - self._last_data_s)
         return Chunk.empty(self.info, self._next, flags, self._take_late())
 
@@ -354,7 +346,7 @@ class Driver(ABC):
 
     def _end_silence(self, now: float) -> None:
         self._silent = False
-        self._tally.silences[-1]["duration"] = now - self._last_data_s
+        self._tally.end_silence(now)
         _log.warning("%s is back after %.3f s of silence", self._name, now - self._last_data_s)
 
     def _step_back(self, got: Samples) -> Flag:
@@ -368,8 +360,7 @@ class Driver(ABC):
     def _count_gap(self, lost: int, time_s: float, cause: str) -> None:
         self._pending_lost, self._pending_cause = 0, ""
         self._next += lost
-        self._tally.lost += lost
-        self._tally.gaps.append({"sample": self._next, "time": time_s, "lost": lost, "cause": cause})
+        self._tally.gap(self._next, time_s, lost, cause)
         level = logging.INFO if cause == NEXT_RECORDING else logging.WARNING
         cause = cause or "cause unknown"
         _log.log(level, "%s lost %d samples before sample %d: %s", self._name, lost, self._next, cause)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bci.acquisition.driver import Driver, Samples, State
+from bci.acquisition.tally import DETAILS, OTHER_CAUSES
 from bci.clock import ManualClock
 from bci.errors import ConfigError, DeviceError, DeviceNotFound
 from bci.ports import AcceptsMarkers, Device
@@ -340,3 +341,22 @@ def test_checker_passes_a_good_device():
 def test_checker_catches(bad, rule):
     with pytest.raises(ContractError, match=rule):
         check_device(bad)
+
+
+def test_a_report_counts_every_gap_and_keeps_the_last_in_detail():
+    n = DETAILS + 200
+    script = [{"n": 2, "lost": 1, "cause": "radio" if k % 2 else "cable"} for k in range(n)]
+    with Scripted(2, *script) as device:
+        read_all(device, n + 1)
+        report = device.report()
+    assert report["lost"] == report["n_gaps"] == n and len(report["gaps"]) == DETAILS
+    assert report["gaps"][-1]["sample"] == 2 + 3 * n - 2
+    assert report["causes"] == {c: {"gaps": n // 2, "lost": n // 2} for c in ("cable", "radio")}
+
+
+def test_causes_without_end_are_still_counted():
+    script = [{"n": 1, "lost": 1, "cause": f"error {k}"} for k in range(DETAILS + 5)]
+    with Scripted(*script) as device:
+        read_all(device, len(script))
+        causes = device.report()["causes"]
+    assert causes[OTHER_CAUSES] == {"gaps": 5, "lost": 5} and len(causes) == DETAILS + 1
