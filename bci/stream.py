@@ -64,6 +64,8 @@ class Flag(enum.IntFlag):
     """The samples are old: they waited somewhere before they were read."""
     NOISY = enum.auto()
     """A channel is drowned in mains, muscle, drift or jumps, or its values are unknown."""
+    RATE = enum.auto()
+    """Samples come at another rate than the stream declares: every frequency and every delay is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

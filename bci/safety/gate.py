@@ -14,7 +14,7 @@ from bci.stream import Flag, listed
 
 BAD = (
     Flag.GAP | Flag.OVERFLOW | Flag.SATURATED | Flag.LEAD_OFF | Flag.CLOCK_JUMP
-    | Flag.SILENT | Flag.FLAT | Flag.NAN | Flag.STALE | Flag.NOISY
+    | Flag.SILENT | Flag.FLAT | Flag.NAN | Flag.STALE | Flag.NOISY | Flag.RATE
 )  # fmt: skip
 
 _ROUNDING = 1e-3  # a network in single precision sums to 1 less exactly
