@@ -26,6 +26,9 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "devices": {
             "brainflow": "bci.acquisition.brainflow_board:BrainFlowBoard",
+            "counting": "bci.acquisition.counting:Counting",
+            "faulty": "bci.acquisition.faulty:FaultyDevice",
+            "faulty-replay": "bci.acquisition.faulty:FaultyReplay",
             "lsl": "bci.acquisition.lsl:LslInlet",
             "lsl-replay": "bci.acquisition.lsl:LslReplay",
             "participant": "bci.acquisition.participant:Participant",

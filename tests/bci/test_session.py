@@ -8,9 +8,11 @@ import time
 import numpy as np
 import pytest
 
+from bci.acquisition.faulty import FaultyDevice
 from bci.acquisition.participant import Participant
 from bci.acquisition.recorder.recover import open_complete
 from bci.acquisition.replay import Replay
+from bci.acquisition.truth import differences
 from bci.errors import ConfigError, DataError, DeviceLost, DeviceNotFound, SafetyError
 from bci.paradigms.motor_imagery import MotorImagery
 from bci.ports import Hazard, Limits
@@ -393,6 +395,7 @@ def test_the_same_seed_gives_the_same_session():
 
 CHILD = """
 import sys
+from bci.acquisition.faulty import FaultyDevice
 from bci.acquisition.participant import Participant
 from bci.paradigms.motor_imagery import MotorImagery
 from bci.runtime.session import Session
@@ -496,3 +499,16 @@ def test_a_session_describes_its_chain_its_device_and_its_revision():
 def test_an_own_gate_is_never_looser_than_the_effectors():
     guarded = GuardedEffector("log", limits=Limits(hazard=Hazard.BODY, max_age_s=0.3))
     assert Session(effectors=[guarded], gate=Gate(max_age_s=1.0)).gate.max_age_s == 0.3
+
+
+def test_a_drive_survives_a_disconnect_and_decides_again():
+    device = FaultyDevice(Participant(seed=2), faults=[{"kind": "disconnect", "at_s": 50.0, "duration_s": 2.0}])
+    with Session(device, imagery(), "csp-lda", seed=1) as session:
+        session.calibrate()
+        session.fit()
+        run = session.drive(30.0, cues=False)
+    (gap,) = device.report()["gaps"]
+    assert not differences(device.ledger, device.report()) and gap["lost"] == 500
+    assert not any(d.start < gap["sample"] < d.stop for d in run.decisions)
+    after = [d for d in run.decisions if d.start >= gap["sample"]]
+    assert Flag.GAP in after[0].flags and not after[-1].flags and run.gate["bad signal: GAP"] == 1
