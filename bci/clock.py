@@ -73,3 +73,39 @@ class ManualClock:
     def sleep_until(self, time_s: float) -> None:
         """Move to `time_s` at once."""
         self.advance_to(time_s)
+
+
+class SkewedClock:
+    """A clock that goes wrong by a known amount: that of a device, for simulations and tests.
+
+    Parameters
+    ----------
+    clock : Clock
+        The true one.
+    ppm : float, default=0
+        How much faster than the true clock it runs, millionths; a cheap quartz is off by 20 to 200.
+    offset_s : float, default=0
+        What it is ahead of the true clock now, s.
+    """
+
+    def __init__(self, clock: Clock, ppm: float = 0.0, offset_s: float = 0.0) -> None:
+        if not abs(ppm) < 1e6:
+            raise ConfigError(f"a clock runs on, less than 1e6 ppm off, got ppm={ppm}; 200 is a bad quartz")
+        self.ppm, self.offset_s = ppm, offset_s
+        self._true, self._rate, self._zero_s = clock, 1.0 + 1e-6 * ppm, clock.now()
+
+    def now(self) -> float:
+        """Return the (wrong) time, s."""
+        return self.shown(self._true.now())
+
+    def sleep_until(self, time_s: float) -> None:
+        """Return when this clock shows `time_s`."""
+        self._true.sleep_until(self.true(time_s))
+
+    def shown(self, true_s: float) -> float:
+        """Return what it shows when the true clock shows `true_s`, s."""
+        return self._zero_s + self.offset_s + (true_s - self._zero_s) * self._rate
+
+    def true(self, shown_s: float) -> float:
+        """Return what the true clock shows when it shows `shown_s`, s."""
+        return self._zero_s + (shown_s - self._zero_s - self.offset_s) / self._rate

@@ -89,6 +89,15 @@ class HasEnd(Protocol):
 
 
 @runtime_checkable
+class RecordsBeside(Protocol):
+    """A device that is one of several streams: it writes the others into the session's recording."""
+
+    def record_beside(self, recorder: Any) -> None:
+        """Write them into `recorder`, which is open, from now on, as `read` brings them."""
+        ...
+
+
+@runtime_checkable
 class MeasuresImpedance(Protocol):
     """A device that can measure the contact of its electrodes."""
 

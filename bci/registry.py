@@ -33,6 +33,8 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "lsl-replay": "bci.acquisition.lsl:LslReplay",
             "participant": "bci.acquisition.participant:Participant",
             "replay": "bci.acquisition.replay:Replay",
+            "rig": "bci.acquisition.rig_main:MainStream",
+            "rig-replay": "bci.acquisition.rig_main:RecordedMainStream",
         },
         "blocks": {
             "bandpass": "bci.signal.filters:Bandpass",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from bci.errors import ConfigError
-from bci.ports import Device, HasEnd
+from bci.ports import Device, HasEnd, RecordsBeside
 from bci.signal.pipeline import Pipeline
 from bci.signal.quality import Quality, QualityWatch
 from bci.signal.window import Cut
@@ -118,6 +118,8 @@ class Loop:
             self._recorder.open()
             self._stream = self._recorder.add_stream(self.info)
             self._verdicts, self._noted = self._recorder.add_text("Quality"), None
+            if isinstance(self._device, RecordsBeside):
+                self._device.record_beside(self._recorder)
         return self.info
 
     def start(self) -> None:
