@@ -140,6 +140,7 @@ class Steps:
     ) -> None:
         self._sources, self._clock, self._tick_s, self._speed, self._end_s = sources, clock, tick_s, speed, end_s
         self._begin_s, self._wall_s = clock.now(), time.monotonic()
+        self._knowing = {s.name: d for s in sources if isinstance(d := getattr(s, "device", None), KnowsNext)}
 
     def take(self, timeout_s: float) -> tuple[list[Arrival], float]:
         """Return what is there by the clock, moving it by up to `timeout_s` for the first."""
@@ -161,9 +162,9 @@ class Steps:
             source.close()
 
     def _next_s(self, now_s: float) -> float:
-        devices = [getattr(s, "device", None) for s in self._sources if not s.at_end]
-        due_s = [d.due_s for d in devices if isinstance(d, KnowsNext)]
-        known = len(due_s) == len(devices) and min(due_s) > now_s
+        alive = [s for s in self._sources if not s.at_end]
+        due_s = [self._knowing[s.name].due_s for s in alive if s.name in self._knowing and not s.lost_cause]
+        known = len(due_s) == len(alive) and min(due_s) > now_s
         return min(due_s) if known else now_s + self._tick_s
 
     def _move(self, to_s: float) -> None:

@@ -54,6 +54,7 @@ class Reader(Source):
     ) -> None:
         super().__init__(name, clock, retry_s)
         self.device, self.latency_s = device, latency_s
+        self._ending = device if isinstance(device, HasEnd) else None  # asked often, and slow to find out
         self._stamps = stamps
         self._info: StreamInfo | None = None
         self._given: StreamInfo | None = None
@@ -131,7 +132,7 @@ class Reader(Source):
     @property
     def at_end(self) -> bool:
         """True once a recording has delivered everything."""
-        return not self.lost_cause and isinstance(self.device, HasEnd) and bool(self.device.at_end)
+        return self._ending is not None and not self.lost_cause and self._ending.at_end
 
     def described_clock(self) -> dict[str, Any]:
         """Return what is known of its clock: ``stamps``, ``offset_s``, ``ppm`` and ``ppm_error`` (None: unknown yet).

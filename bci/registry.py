@@ -45,6 +45,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "laplacian": "bci.signal.spatial:Laplacian",
             "pick": "bci.signal.spatial:Pick",
             "decimate": "bci.signal.decimate:Decimate",
+            "bin-power": "bci.signal.power:BinPower",
             "whiten": "bci.signal.whiten:Whiten",
         },
         "decoders": {

@@ -286,8 +286,11 @@ class _Track:
             self._kept.append((out, arrived_s))
 
     def bound_s(self, stop_s: float, late_s: float) -> float:
-        """Return when a window that ends at `stop_s` stops to wait for this stream."""
-        return stop_s if any(lost <= stop_s < found for lost, found in self.lost) else stop_s + late_s
+        """Return when a window that ends at `stop_s` stops to wait for this stream: once that is lost, at once."""
+        for lost_s, found_s in self.lost:
+            if lost_s <= stop_s + late_s and stop_s < found_s:
+                return max(stop_s, lost_s)
+        return stop_s + late_s
 
     def span(self, start_s: float, stop_s: float, bound_s: float) -> Span:
         parts: list[tuple[Chunk, slice]] = []

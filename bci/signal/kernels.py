@@ -108,6 +108,33 @@ def mix(values: Array, bad: Mask, masked: bool, weights: Array, mixed: Array, mi
                         mixed_bad[t, j] = 1
 
 
+@njit(cache=True)
+def add_to_bins(values: Array, begun: int, length: int, square: bool, signals: Mask, sums: Array, bins: Array) -> None:
+    """Add rows to `sums` and write the mean of every bin that becomes complete to `bins`.
+
+    `begun` samples of the first bin are in `sums` already. A channel that is no signal keeps its last value. What is
+    not a number that a signal can have makes the bin unknown.
+    """
+    n_samples, n_channels = values.shape
+    k = 0
+    for t in range(n_samples):
+        row = values[t]
+        if square:
+            for c in range(n_channels):
+                sums[c] += row[c] * row[c]
+        else:
+            for c in range(n_channels):
+                sums[c] += abs(row[c])
+        begun += 1
+        if begun == length:
+            for c in range(n_channels):
+                bins[k, c] = sums[c] / length if signals[c] else row[c]
+                if not abs(bins[k, c]) < LARGEST:
+                    bins[k, c] = np.nan
+                sums[c] = 0.0
+            begun, k = 0, k + 1
+
+
 @functools.cache
 def warm_up() -> None:
     """Compile every kernel (or load it from the cache on disk), so that no sample waits for a compiler."""
@@ -118,3 +145,4 @@ def warm_up() -> None:
     sos_filter(values, np.zeros((1, 5)), np.zeros((1, 2, 2)))
     subtract_average(values, bad, False, index, index)
     mix(values, bad, False, np.eye(2), np.empty((2, 2)), bad)
+    add_to_bins(values, 0, 2, False, none, np.zeros(2), np.empty((1, 2)))

@@ -10,6 +10,7 @@ from bci.signal.chain import Chain
 from bci.signal.decimate import Decimate
 from bci.signal.filters import Bandpass, Highpass, Lowpass, Notch
 from bci.signal.pipeline import Pipeline
+from bci.signal.power import BinPower
 from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.whiten import Whiten
 from bci.signal.window import Windower
@@ -31,6 +32,7 @@ BLOCKS = {
     "matrix": lambda: SpatialFilter(np.eye(4)[::-1], ("a", "b", "c", "d")),
     "laplacian": lambda: Laplacian({"Cz": ("C3", "C4", "Pz")}),
     "decimate": lambda: Decimate(5),
+    "bins": lambda: BinPower(0.05, "power"),
     "whiten": lambda: Whiten(step_s=0.5),
     "chain": lambda: Chain([Pick("eeg"), Notch(50), Reference(), Bandpass(8, 30), Decimate(3), Lowpass(20)]),
 }
