@@ -331,7 +331,8 @@ class Driver(ABC):
         if lost:
             flags |= Flag.GAP
             self._count_gap(lost, float(got.times[0]), got.cause or self._pending_cause)
-        if math.isnan(float(got.data.sum())) and bool(np.isnan(got.data).any()):
+        # Whole numbers are never unknown, and adding up 30 million of them a second is no small thing.
+        if got.data.dtype.kind == "f" and math.isnan(float(got.data.sum())) and bool(np.isnan(got.data).any()):
             flags |= Flag.NAN
         if self._clock.now() - got.times[-1] > self.max_age_s:
             flags |= Flag.STALE
