@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from bci.acquisition.rig_align import Alignment
 from bci.acquisition.rig_gather import Gather, Steps, Threads
 from bci.acquisition.rig_log import RigLog
 from bci.acquisition.rig_reader import MarkerReader, Reader, Stamps
@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 SILENCE_S = 0.22
 """As `bci.acquisition.driver.SILENCE_S`; here it also finds a device that does not come back from `read`, s."""
 _READ_S = 0.02
-_MOST_WINDOWS = 10_000
 
 
 class Rig:
@@ -121,7 +120,6 @@ class Rig:
         self._status: dict[str, Status] = {}
         self._last_s: dict[str, float] = {}
         self._own_events: deque[Event] = deque()
-        self._lock = threading.Lock()
         self._is_open = False
         self.begin_s = float("nan")
 
@@ -369,34 +367,6 @@ class Rig:
     def _known_losses(self) -> list[tuple[str, float, float]]:
         """Return (stream, lost at, back at) of losses that are known beforehand."""
         return []
-
-
-class Alignment:
-    """Windows across the streams of a rig, as they become complete."""
-
-    def __init__(self, aligner: Aligner) -> None:
-        self.aligner = aligner
-        self._ready: deque[AlignedWindow] = deque(maxlen=_MOST_WINDOWS)
-
-    def take(self) -> list[AlignedWindow]:
-        """Return the windows since the last call."""
-        windows = list(self._ready)
-        self._ready.clear()
-        return windows
-
-    def push(self, arrival: Arrival, arrived_s: float) -> None:
-        """Take in what the rig has read."""
-        if arrival.status is not None and arrival.status.health is Health.LOST and arrival.name in self.aligner.infos:
-            self.aligner.lose(arrival.name, arrival.status.since_s)
-        if arrival.chunk is not None:
-            if arrival.chunk.n_samples:
-                self.aligner.find(arrival.name, arrived_s)
-            self.aligner.push(arrival.name, arrival.chunk, arrived_s)
-        self.aligner.push_events(arrival.events)
-
-    def collect(self, now_s: float) -> None:
-        """Cut what is due."""
-        self._ready.extend(self.aligner.due(now_s))
 
 
 def _check(

@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 _READ_S = 0.1
 """Longest wait of a thread in its device: so long it may take to stop, s."""
 _JOIN_S = 3.0
+_ROUNDING_S = 1e-9
 
 
 @runtime_checkable
@@ -147,7 +148,7 @@ class Steps:
         until_s = self._clock.now() + timeout_s
         while True:
             now_s = self._clock.now()
-            arrivals = [a for s in self._sources if not s.at_end and (a := s.read(0.0)) is not None]
+            arrivals = [a for s in self._sources if self._has(s, now_s) and (a := s.read(0.0)) is not None]
             if arrivals or now_s >= until_s:
                 return arrivals, self._clock.now()
             if all(s.at_end for s in self._sources):
@@ -160,6 +161,11 @@ class Steps:
         """Close every source."""
         for source in self._sources:
             source.close()
+
+    def _has(self, source: Source, now_s: float) -> bool:
+        """Whether a source may have something by now."""
+        known = self._knowing.get(source.name)
+        return not source.at_end and (known is None or bool(source.lost_cause) or known.due_s <= now_s + _ROUNDING_S)
 
     def _next_s(self, now_s: float) -> float:
         alive = [s for s in self._sources if not s.at_end]

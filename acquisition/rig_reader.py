@@ -19,6 +19,9 @@ from bci.stream import Chunk, Event, Flag, StreamInfo
 
 Stamps = Literal["session", "own"]
 
+_EARLY_S, _LATE_S = 2e-3, 1.0
+"""Arrivals between this much before and after what a clock lets expect are of the same clock, s."""
+
 
 class Reader(Source):
     """A device of a rig.
@@ -85,7 +88,6 @@ class Reader(Source):
                 f"{info.n_channels} at {info.sfreq:g} Hz or other names; bring back what it was"
             )
         self.device.start()
-        self._fit.forget()
         self._came_back = True
 
     def release(self) -> None:
@@ -163,6 +165,8 @@ class Reader(Source):
         if not chunk.n_samples:
             events = tuple(replace(e, time=self._session_s(e.time)) for e in chunk.events)
             return chunk.replace(info=self.info, events=events)
+        if self._came_back and not self._goes_on(float(chunk.times[-1]), now_s):
+            self._fit.forget()
         self._fit.add(float(chunk.times[-1]), now_s)
         if not self.is_own:
             return chunk.replace(info=self.info)
@@ -170,6 +174,10 @@ class Reader(Source):
         self._last_own = (float(chunk.times[-1]), float(times[-1]))
         events = tuple(replace(e, time=self._event_s(e, chunk, times)) for e in chunk.events)
         return chunk.replace(info=self.info, times=times, events=events)
+
+    def _goes_on(self, own_s: float, now_s: float) -> bool:
+        """Whether the clock of a source that is back has run on meanwhile: what is known of it then still holds."""
+        return self._last_own is not None and -_EARLY_S < self._fit.late_s(own_s, now_s) < _LATE_S
 
     def _event_s(self, event: Event, chunk: Chunk, times: NDArray[np.float64]) -> float:
         """Return when an event was, told from the sample it belongs to where that is in the chunk."""

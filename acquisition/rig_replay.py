@@ -112,7 +112,7 @@ class Track(Driver):
             self._ended = True
             return None
         last = self._stop_row()
-        if self._due(last) > self._clock.now() + timeout_s:
+        if self._due(last) > self._clock.now() + timeout_s + 1e-9:
             return None
         self._clock.sleep_until(self._due(last))
         before = int(take.numbers[first - 1]) if first else -1

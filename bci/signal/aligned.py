@@ -185,7 +185,7 @@ class Aligner:
 
     # ----------------------------------------------------------- main verbs
     def push(self, name: str, chunk: Chunk, arrived_s: float = -math.inf) -> None:
-        """Take in samples and events of one stream, which arrived at `arrived_s` (session clock; by default in time)."""
+        """Take in samples and events of one stream, which arrived at `arrived_s` (by default in time)."""
         self.push_events(chunk.events)
         if chunk.n_samples:
             self._newest_s = max(self._newest_s, float(chunk.times[-1]))

@@ -78,7 +78,9 @@ def test_windows_do_not_depend_on_how_streams_are_cut_and_mixed(window, seed):
             if first + n < stop:
                 left[name] = (info, first + n, stop)
             found += aligner.due(-np.inf)
-        return [(w.start_s, n, s.data.tobytes(), s.times.tobytes(), s.flags) for w in found for n, s in w.streams.items()]
+        return [
+            (w.start_s, n, s.data.tobytes(), s.times.tobytes(), s.flags) for w in found for n, s in w.streams.items()
+        ]
 
     whole = run(None)
     assert len(whole) > 6 and run(np.random.default_rng(seed)) == whole
