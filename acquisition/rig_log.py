@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from bci.acquisition.rig_reader import Reader
 from bci.acquisition.rig_source import Arrival, Health
+from bci.errors import DataError, RecordingError
 from bci.stream import Flag, StreamInfo
 
 TEXT = "Rig"
@@ -87,8 +89,9 @@ class RigLog:
             self._note(now_s, {"clock": reader.described_clock(), "stream": name})
 
     def end(self, end_s: float) -> None:
-        """Write where reading ended, and let go of the recorder."""
-        self._note(end_s, {"end_s": end_s})
+        """Write where reading ended, and let go of the recorder; never raises."""
+        with suppress(DataError, RecordingError):  # closed or full already: the end is then that of the samples
+            self._note(end_s, {"end_s": end_s})
         self._recorder = None
 
     def changes(self, name: str) -> list[dict[str, Any]]:

@@ -63,6 +63,7 @@ class Reader(Source):
         self._given: StreamInfo | None = None
         self._fit = ClockFit()
         self.is_own = False
+        self._said = Flag.OK
         self._reset()
 
     # ------------------------------------------------------------ lifecycle

@@ -52,6 +52,8 @@ class BinPower(Block):
             )
         self.bin_s, self.measure = bin_s, measure
         self._line: Line | None = None
+        self._flags, self._is_whole = Flag.OK, True
+        self._events: list[Event] = []
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Allocate for `info`; return it with the new rate."""
@@ -103,7 +105,7 @@ class BinPower(Block):
     def reset(self) -> None:
         """Forget all samples, keep the settings."""
         self._flags, self._is_whole = Flag.OK, True
-        self._events: list[Event] = []
+        self._events = []
         if self._line is not None:
             self._line.reset()
             self._sums[:] = 0.0
