@@ -14,7 +14,7 @@ from bci.acquisition.recorder.disk import bytes_per_s, refuse_if_too_long
 from bci.acquisition.replay import Replay
 from bci.apps.plain import STOPPED
 from bci.errors import ConfigError, DeviceLost
-from bci.ports import HasEnd
+from bci.ports import HasEnd, RecordsBeside
 from bci.registry import create
 from bci.runtime.describe import describe, versions
 from bci.settings import split_spec
@@ -57,6 +57,8 @@ def record_device(
             refuse_if_too_long(seconds, bytes_per_s(info), [path, *([fallback] if fallback else [])])
         recorder.open()
         stream = recorder.add_stream(info)
+        if isinstance(device, RecordsBeside):
+            device.record_beside(recorder)
         device.start()
         bar = tqdm(total=seconds, desc=path.name, disable=None, bar_format=_BAR if seconds else _OPEN_BAR)
         with bar:
