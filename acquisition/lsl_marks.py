@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bci.acquisition.lsl_find import find_again
@@ -61,17 +62,22 @@ class LslMarks:
             self._search = None
         self._inlet = None
 
-    def take(self) -> list[tuple[str, float]]:
-        """Return (code, the sender's stamp in s) of everything that has arrived; never waits."""
+    def take(self, timeout_s: float = 0.0) -> list[tuple[str, float]]:
+        """Return (code, the sender's stamp in s) of what has arrived, waiting up to `timeout_s` for the first."""
         taken: list[tuple[str, float]] = []
-        inlet = self._inlet
-        while inlet is not None and inlet.samples_available():
-            try:
-                values, stamps = inlet.pull_chunk(0.0, 16)
-            except self._lsl.util.LostError:
-                self._lose()
-                break
-            taken += [("|".join(_code(v) for v in row), s) for row, s in zip(values, stamps, strict=True)]
+        inlet, search = self._inlet, self._search
+        if inlet is None and search is not None and timeout_s > 0:
+            search.join(timeout_s)
+            inlet = self._inlet
+        try:
+            if inlet is not None and timeout_s > 0:
+                row, stamp = inlet.pull_sample(timeout_s)
+                taken += [] if row is None else [(_joined(row), stamp)]
+            while inlet is not None and inlet.samples_available():
+                rows, stamps = inlet.pull_chunk(0.0, 16)
+                taken += [(_joined(row), stamp) for row, stamp in zip(rows, stamps, strict=True)]
+        except self._lsl.util.LostError:
+            self._lose()
         return taken
 
     def look_for_successor(self) -> None:
@@ -122,6 +128,10 @@ class LslMarks:
             self.breaks[-1]["back"] = self._lsl.local_clock()
         _log.warning("LSL marker stream %r is back", found.name())
         return True
+
+
+def _joined(row: Sequence[Any]) -> str:
+    return "|".join(_code(v) for v in row)
 
 
 def _code(value: Any) -> str:
