@@ -40,6 +40,8 @@ class State(enum.Enum):
 
 NEXT_RECORDING = "another recording begins"
 """Cause of the gap that a player puts between two recordings, where nothing was lost."""
+NEXT_ROUND = "the recording begins again"
+"""Cause of the gap between two rounds of a recording that is played in a loop, where nothing was lost."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -362,7 +364,7 @@ class Driver(ABC):
         self._pending_lost, self._pending_cause = 0, ""
         self._next += lost
         self._tally.gap(self._next, time_s, lost, cause)
-        level = logging.INFO if cause == NEXT_RECORDING else logging.WARNING
+        level = logging.INFO if cause in (NEXT_RECORDING, NEXT_ROUND) else logging.WARNING
         cause = cause or "cause unknown"
         _log.log(level, "%s lost %d samples before sample %d: %s", self._name, lost, self._next, cause)
 

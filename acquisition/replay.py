@@ -1,15 +1,15 @@
-"""Replay a recording as a device: everything MNE reads, and XDF."""
+"""Replay a recording as a device."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from bci.acquisition.driver import NEXT_RECORDING, Driver, Samples
+from bci.acquisition.driver import NEXT_RECORDING, NEXT_ROUND, Driver, Samples
 from bci.acquisition.recording import Part, load
 from bci.clock import Clock, ManualClock, MonotonicClock
 from bci.errors import ConfigError, DataError
@@ -34,6 +34,18 @@ class Replay(Driver):
         Length of one chunk in samples; overrules `chunk_s`.
     stream : str, optional
         Name of the stream in an XDF file; the first with EEG by default.
+    loop : bool, default=False
+        Begin again at the end, for ever: numbers and times go on rising, and a gap of one sample parts the rounds.
+    sfreq : float, optional
+        Sampling rate of a CSV or NumPy file that does not say it, Hz.
+    ch_names : sequence of str, optional
+        Channel names of a NumPy file that does not say them; the columns to take of a CSV file.
+    unit : str, optional
+        Unit of the numbers of a CSV or NumPy file; µV by default.
+    salvage : bool, default=False
+        Play what is whole of a damaged file, where its format lets one tell, instead of refusing it.
+    progress : callable, optional
+        Told how much of all files is read when the device is opened, 0 to 1.
     events : mapping of str to str, optional
         Events to keep and what they are called here, as in ``{"T1": "left"}``;
         all, unchanged, by default.
@@ -60,6 +72,12 @@ class Replay(Driver):
         chunk_s: float = 0.04,
         chunk_samples: int | None = None,
         stream: str | None = None,
+        loop: bool = False,
+        sfreq: float | None = None,
+        ch_names: Sequence[str] | None = None,
+        unit: str | None = None,
+        salvage: bool = False,
+        progress: Callable[[float], None] | None = None,
         events: Mapping[str, str] | None = None,
         rename: Mapping[str, str] | None = None,
         clock: Clock | None = None,
@@ -76,18 +94,21 @@ class Replay(Driver):
             raise ConfigError(f"speed {speed} needs a ManualClock, got {type(clock).__name__}; leave the clock out")
         super().__init__(clock=clock or (ManualClock() if own_time else MonotonicClock()))
         self.chunk_s, self.chunk_samples, self.stream = chunk_s, chunk_samples, stream
+        self.loop, self.sfreq, self.unit, self.salvage = loop, sfreq, unit, salvage
+        self.ch_names = None if ch_names is None else tuple(ch_names)
+        self._progress = progress or (lambda _: None)
         self.events = dict(events) if events is not None else None
         self.rename = dict(rename or {})
         self._parts: list[Part] = []
 
     @property
     def at_end(self) -> bool:
-        """True once everything was delivered."""
+        """True once everything was delivered; never, if it is played in a loop."""
         return self._ended
 
     @property
     def duration_s(self) -> float:
-        """Length of the recording, s; known once it is open."""
+        """Length of the recording (of one round), s; known once it is open."""
         return sum(len(p.data) for p in self._parts) / self.info.sfreq
 
     def has_event(self, code: str) -> bool:
@@ -97,8 +118,8 @@ class Replay(Driver):
     # ---------------------------------------------------------------- hooks
     def _open(self) -> StreamInfo:
         self._parts = []
-        for path in self.paths:
-            parts = load(path, self.stream)
+        for number, path in enumerate(self.paths):
+            parts = self._load(path, number)
             if self._parts:  # one sample is left out between two recordings
                 shift = self._parts[-1].stop + 1 - parts[0].offset
                 parts[0].lost, parts[0].cause = 1, NEXT_RECORDING
@@ -114,24 +135,36 @@ class Replay(Driver):
                 )
         return info
 
+    def _load(self, path: Path, number: int) -> list[Part]:
+        def progress(done: float) -> None:
+            self._progress((number + done) / len(self.paths))
+
+        return load(path, self.stream, sfreq=self.sfreq, ch_names=self.ch_names, unit=self.unit, salvage=self.salvage,
+                    progress=progress)  # fmt: skip
+
     def _start(self) -> None:
-        self._part = self._row = 0
+        self._part = self._row = self._shift = 0
         self._begin_s = self._clock.now()
         self._wall_begin_s = time.monotonic()
 
     def _read(self, timeout_s: float) -> Samples | None:
         if self._part >= len(self._parts):
-            self._ended = True
-            return None
+            if not self.loop:
+                self._ended = True
+                return None
+            self._part, self._shift = 0, self._shift + self._parts[-1].stop + 1 - self._parts[0].offset
         part = self._parts[self._part]
+        begin = self._shift + part.offset
         n = self.chunk_samples or max(1, round(self.chunk_s * self.info.sfreq))
         rows = slice(self._row, min(self._row + n, len(part.data)))
-        if not self._wait(part.offset + rows.stop, timeout_s):
+        if not self._wait(begin + rows.stop, timeout_s):
             return None
         lost, cause, flags = part.lost, part.cause, part.flags
+        if self._shift and not self._part:
+            lost, cause = 1, NEXT_ROUND
         if self._row:
             lost, cause, flags = 0, "", flags & ~Flag.GAP
-        times = self._begin_s + (part.offset + np.arange(rows.start, rows.stop)) / self.info.sfreq
+        times = self._begin_s + (begin + np.arange(rows.start, rows.stop)) / self.info.sfreq
         found = part.between(rows.start, rows.stop)
         events = tuple((e.sample - rows.start, self._named(e)) for e in found if self._named(e))
         self._row = rows.stop

@@ -1,4 +1,4 @@
-"""A progress bar that follows the signal."""
+"""Progress bars that follow the signal, and the reading of a file."""
 
 from __future__ import annotations
 
@@ -24,3 +24,18 @@ class FollowSignal:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+
+
+class FollowLoading:
+    """How much of a recording is read, where there is a terminal and it takes over a second."""
+
+    def __init__(self, name: str) -> None:
+        self._bar: Any = tqdm(
+            desc=f"reading {name}", total=100, disable=None, delay=1.0, leave=False, bar_format="{l_bar}{bar}"
+        )
+
+    def __call__(self, done: float) -> None:
+        """Follow to `done`, 0 to 1."""
+        self._bar.update(100 * done - self._bar.n)
+        if done >= 1:
+            self._bar.close()

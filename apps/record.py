@@ -13,6 +13,7 @@ from bci.acquisition.lsl_serve import serve
 from bci.acquisition.recorder.disk import bytes_per_s, refuse_if_too_long
 from bci.acquisition.replay import Replay
 from bci.apps.plain import STOPPED
+from bci.apps.progress import FollowLoading
 from bci.errors import ConfigError, DeviceLost
 from bci.ports import HasEnd, RecordsBeside
 from bci.registry import create
@@ -107,7 +108,7 @@ def serve_recording(
     say : callable
         Takes what a person should know before it begins.
     """
-    device = Replay(path)
+    device = Replay(path, progress=FollowLoading(path.name))
     with tqdm(desc=path.name, disable=None, bar_format=_BAR, delay=0.1) as bar:
 
         def follow(chunk: Chunk | None) -> None:

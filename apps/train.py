@@ -10,7 +10,7 @@ from typing import Any
 
 from bci.acquisition.replay import Replay
 from bci.apps.operator import Operator
-from bci.apps.progress import FollowSignal
+from bci.apps.progress import FollowLoading, FollowSignal
 from bci.config import SessionConfig
 from bci.decoding import passport
 from bci.errors import BciError, ConfigError
@@ -49,7 +49,7 @@ def train_model(
     rules: Paradigm = create("paradigms", paradigm)
     rename = renamed(events, rules.classes)
     _check_writable(model)
-    replayed = Replay(list(recordings), rename=rename)
+    replayed = Replay(list(recordings), rename=rename, progress=FollowLoading(recordings[0].name))
     with FollowSignal() as follow, Session(replayed, rules, _talkative(decoder), on_turn=follow) as session:
         calibration = session.calibrate()
         score = session.fit()

@@ -18,7 +18,23 @@ class DataError(BciError, ValueError):
 
 
 class FormatError(DataError):
-    """A file is damaged or is not of the format it claims."""
+    """A file is damaged or is not of the format it claims.
+
+    Parameters
+    ----------
+    message : str
+        What was expected, what came, what to do.
+    path : str, optional
+        The file.
+    where : str, optional
+        Where the damage is, as in "byte 4096", "line 7", "sample 1200"; "" if that is not known.
+    readable : str, optional
+        What could still be read, as in "1200 of 20000 samples"; "" if nothing or not known.
+    """
+
+    def __init__(self, message: str = "", *, path: str = "", where: str = "", readable: str = "") -> None:
+        super().__init__(message)
+        self.path, self.where, self.readable = path, where, readable
 
 
 class DeviceError(BciError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,15 +22,25 @@ _TO_MNE = {
 # Electrodes on and in the brain are of one kind here, as in the streams of LSL and XDF.
 _FROM_MNE = {name: kind for kind, name in _TO_MNE.items()} | dict.fromkeys(("ecog", "seeg", "dbs"), Kind.EEG)
 _VOLTS = {"eeg", "eog", "emg", "ecg", "ecog", "seeg", "dbs"}
+_BLOCK = 1 << 17
+"""How many numbers are converted at a time."""
 
 
-def from_raw(raw: mne.io.BaseRaw) -> tuple[NDArray[np.float64], StreamInfo, tuple[Event, ...]]:
+def from_raw(
+    raw: mne.io.BaseRaw,
+    make: Callable[[tuple[int, int]], NDArray[np.float64]] = np.empty,
+    spans: Sequence[tuple[int, int]] | None = None,
+) -> tuple[NDArray[np.float64], StreamInfo, tuple[Event, ...]]:
     """Return samples, description and events of an MNE recording.
 
     Parameters
     ----------
     raw : mne.io.BaseRaw
-        Any recording that MNE reads.
+        Any recording that MNE reads; one that is not loaded is read block by block, and no second copy is held.
+    make : callable
+        Makes the array for the samples, given its shape.
+    spans : sequence of (int, int), optional
+        First sample and the one after the last of what is read, one piece after the other; all by default.
 
     Returns
     -------
@@ -52,8 +62,15 @@ def from_raw(raw: mne.io.BaseRaw) -> tuple[NDArray[np.float64], StreamInfo, tupl
         scales.append(1e6 if in_volts else 1.0)
     sfreq = float(raw.info["sfreq"])
     info = StreamInfo("mne", sfreq, tuple(channels))
-    volts: NDArray[np.float64] = np.asarray(raw.get_data())
-    data = np.ascontiguousarray((volts * np.array(scales)[:, None]).T)
+    spans = spans or [(0, raw.n_times)]
+    data = make((sum(end - begin for begin, end in spans), len(channels)))
+    step = max(1, _BLOCK // max(1, len(channels)))
+    row = 0
+    for begin, end in spans:
+        for first in range(begin, end, step):
+            last = min(first + step, end)
+            np.multiply(raw[:, first:last][0].T, scales, out=data[row : row + last - first])
+            row += last - first
     return data, info, _events(raw, sfreq)
 
 

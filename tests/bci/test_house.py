@@ -16,7 +16,7 @@ HOMES = {
     "torch": ("decoding/",),
     "brainflow": ("acquisition/",),
     "pylsl": ("acquisition/", "apps/outputs/lsl.py"),
-    "mne": ("bci/interop.py", "datasets/", "acquisition/recording.py", "acquisition/export/"),
+    "mne": ("bci/interop.py", "datasets/", "acquisition/formats/mne_files.py", "acquisition/export/"),
     "PySide6": ("apps/",),
     "pyqtgraph": ("apps/",),
 }
