@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bci.acquisition.formats.found import Found, Settings
 from bci.acquisition.formats.part import Part
+from bci.acquisition.formats.plausible import resembles
 from bci.acquisition.formats.sandbox import Request, shared_sandbox
 from bci.errors import DeviceNotFound, FormatError
 from bci.stream import Event
@@ -99,18 +100,11 @@ def _reader(path: Path, begin: bytes) -> str:
             return reader
     if ending in (".xdf", ".xdfz", ".edf", ".bdf", ".npy") and not begin.startswith(b"\x1f\x8b"):
         raise FormatError(
-            f"expected {ending[1:].upper()} in {path}, got {_resembles(begin)}; "
+            f"expected {ending[1:].upper()} in {path}, got {resembles(begin)}; "
             f"give it the name that fits, or take another copy",
             path=str(path), where="byte 0",
         )  # fmt: skip
     return _ENDS.get(ending, "mne_files")
-
-
-def _resembles(begin: bytes) -> str:
-    """Say what a file that begins so may be."""
-    known = {b"\x89PNG": "a picture", b"PK": "an archive", b"GDF": "a GDF file"}
-    found = [what for start, what in known.items() if begin.startswith(start)]
-    return found[0] if found else f"something that begins with {begin!r}" if begin else "a folder"
 
 
 def _size(path: Path) -> int:

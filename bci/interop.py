@@ -30,6 +30,7 @@ def from_raw(
     raw: mne.io.BaseRaw,
     make: Callable[[tuple[int, int]], NDArray[np.float64]] = np.empty,
     spans: Sequence[tuple[int, int]] | None = None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[NDArray[np.float64], StreamInfo, tuple[Event, ...]]:
     """Return samples, description and events of an MNE recording.
 
@@ -41,6 +42,8 @@ def from_raw(
         Makes the array for the samples, given its shape.
     spans : sequence of (int, int), optional
         First sample and the one after the last of what is read, one piece after the other; all by default.
+    progress : callable
+        Told how much is read, 0 to 1.
 
     Returns
     -------
@@ -71,6 +74,7 @@ def from_raw(
             last = min(first + step, end)
             np.multiply(raw[:, first:last][0].T, scales, out=data[row : row + last - first])
             row += last - first
+            progress(row / len(data))
     return data, info, _events(raw, sfreq)
 
 

@@ -92,7 +92,8 @@ def _counted(lines: NDArray[np.int64], settings: Settings, path: Path) -> tuple[
     """Without times the lines count: one that could not be read is a lost sample."""
     if settings.sfreq is None:
         raise FormatError(
-            f"expected the sampling rate of {path}, or a column of times called time (s); give sfreq=HZ", where="line 1"
+            f"expected the sampling rate of {path}, or a column of times called time (s); give it as sfreq=HZ",
+            where="line 1",
         )
     jumps = np.flatnonzero(np.diff(lines) > 1) + 1
     cuts = [Cut(0, 0)]

@@ -16,7 +16,7 @@ from bci.stream import Channel, Event, Flag, Kind, StreamInfo
 
 _BLOCK = 1 << 21
 """How many bytes are converted at a time."""
-_MOST = 9
+_MOST = 8
 """Largest size of the samples, in sizes of the file: more comes of a damaged header or of rates that do not fit."""
 
 

@@ -137,7 +137,7 @@ def parse(file: BinaryIO, size: int, path: Path, room: Room) -> Header:
     n_signals = fields.whole(4, "the number of signals", 1)
     if n_bytes != 256 * (n_signals + 1):
         raise fields.error(
-            f"a header of {256 * (n_signals + 1)} bytes for {n_signals} signals", f"one of {n_bytes}", 252 - 184
+            f"a header of {256 * (n_signals + 1)} bytes for {n_signals} signals", f"one of {n_bytes}", fields.at - 184
         )
     if n_bytes > size:
         raise fields.error(f"{n_signals} signals, described in {n_bytes} bytes", f"a file of {size} bytes", 4)

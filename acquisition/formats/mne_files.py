@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.acquisition.formats.found import Cut, Found, Room, Settings
-from bci.acquisition.formats.plausible import check
+from bci.acquisition.formats.plausible import check, resembles
 from bci.errors import FormatError
 from bci.interop import from_raw
 from bci.stream import Event, Flag
@@ -45,15 +45,18 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
         try:
             raw = mne.io.read_raw(path, preload=False, verbose="warning")
             _name_positions(raw)
+            if np.ptp(raw._raw_extras[0].get("n_samps", [0])):
+                raw.load_data(verbose="error")  # MNE smooths channels of a lower rate: not block by block
             spans = _spans(raw)
-            data, info, events = from_raw(raw, room.array, spans)
+            data, info, events = from_raw(raw, room.array, spans, room.progress)
         except (MemoryError, FormatError):
             raise
         except Exception as error:  # every reader of MNE raises what it likes for a damaged file
             why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+            begin = path.open("rb").read(8) if path.is_file() else b""
             raise FormatError(
-                f"expected a recording that MNE reads (FIF, GDF, BrainVision, EEGLAB, ...) at {path}, got one that it "
-                f"does not ({why[:500]}); check or convert it"
+                f"expected a recording that MNE reads (FIF, GDF, BrainVision, EEGLAB, ...) at {path}, got "
+                f"{resembles(begin)} ({why[:500]}); check or convert it"
             ) from error
     for warning in caught:
         if "file size" in str(warning.message):  # MNE goes on with what is there, which a person must know

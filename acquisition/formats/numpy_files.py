@@ -123,7 +123,7 @@ def _rate(arrays: Mapping[str, NDArray[Any]], n: int, path: Path, settings: Sett
     if times is not None:
         raise FormatError(f"expected {n} times in {path}, one for each sample, got shape {times.shape}; save them so")
     if said is None:
-        raise FormatError(f"expected the sampling rate of {path}, it does not say one; give sfreq=HZ")
+        raise FormatError(f"expected the sampling rate of {path}, it does not say one; give it as sfreq=HZ")
     return checked_rate(said, path), [Cut(0, 0)]
 
 

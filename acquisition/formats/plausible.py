@@ -22,6 +22,13 @@ def check(path: Path) -> None:
         {".fif": _check_fif, ".gdf": _check_gdf, ".cnt": _check_cnt}[path.suffix.lower()](content, path)
 
 
+def resembles(begin: bytes) -> str:
+    """Say what a file that begins so may be; a folder, if it has no bytes."""
+    known = {b"\x89PNG": "a picture", b"PK": "an archive", b"GDF": "a GDF file", b"0       ": "an EDF file"}
+    found = [what for start, what in known.items() if begin.startswith(start)]
+    return found[0] if found else f"something that begins with {begin!r}" if begin else "a folder"
+
+
 def _refuse(path: Path, at: int, expected: str, got: str, readable: str = "") -> NoReturn:
     raise FormatError(
         f"expected {expected} at byte {at} of {path}, got {got}; it is damaged: take another copy",

@@ -61,7 +61,7 @@ def survey(content: bytes | memoryview) -> Survey:
             begin, end = _frame(content, at)
             found.n_samples += _check(content, begin, end, streams)
         except DamagedError as error:
-            again = _next_boundary(content, at)
+            again = _again(content, at)
             if again is None and _is_cut(content, at):
                 found.cut = len(content) - at
                 return found
@@ -141,6 +141,17 @@ def _length(content: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
     if n not in (1, 4, 8) or at + 1 + n > end:
         raise DamagedError(f"a length of {n} bytes, where 1, 4 or 8 are possible")
     return at + 1 + n, int.from_bytes(content[at + 1 : at + 1 + n], "little")
+
+
+def _again(content: bytes | memoryview, at: int) -> int | None:
+    """Return where the first chunk after a damaged one begins: behind it, if one begins there, or behind a boundary."""
+    try:
+        _, end = _frame(content, at)
+        begin, _ = _frame(content, end)
+    except DamagedError:
+        return _next_boundary(content, at)
+    is_known = int.from_bytes(content[begin : begin + 2], "little") in range(1, 7)
+    return end if is_known else _next_boundary(content, at)
 
 
 def _next_boundary(content: bytes | memoryview, at: int) -> int | None:

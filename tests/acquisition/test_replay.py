@@ -134,6 +134,31 @@ def test_three_recordings_lose_one_sample_each(tmp_path):
     assert (np.diff(np.concatenate([c.times for c in chunks])) > 0).all()
 
 
+def test_a_loop_goes_on_with_a_gap_of_stated_cause_between_rounds(one):
+    device = Replay(one, loop=True, chunk_samples=100)
+    with device:
+        chunks = [device.read(1.0) for _ in range(9)]  # three rounds of three
+    assert [c.start for c in chunks[::3]] == [0, N + 1, 2 * (N + 1)] and not device.at_end
+    assert [Flag.GAP in c.flags for c in chunks] == [False] * 3 + [True, False, False] * 2
+    assert {g["cause"] for g in device.report()["gaps"]} == {"the recording begins again"} and device.n_lost == 2
+    assert (np.diff(np.concatenate([c.times for c in chunks])) > 0).all()
+    assert events(chunks)[2:4] == [(N + 1 + 50, "T1"), (N + 1 + 123, "T2")]
+
+
+def test_a_loop_keeps_the_gaps_within_a_round(tmp_path):
+    path = own(tmp_path / "own.xdf", (7, 50, Flag.GAP), (60, 90, Flag.GAP))
+    with Replay(path, loop=True, chunk_samples=1000) as device:
+        chunks = [device.read(1.0) for _ in range(4)]
+    assert [(c.start, c.stop) for c in chunks] == [(7, 50), (60, 90), (91, 134), (144, 174)]
+    assert [g["lost"] for g in device.report()["gaps"]] == [7, 10, 1, 10]
+
+
+def test_progress_covers_all_files(tmp_path):
+    told = []
+    Replay([fif(tmp_path, name) for name in "ab"], progress=told.append).open()
+    assert told == sorted(told) and told[-1] <= 1
+
+
 @pytest.mark.parametrize("other", [{"names": ("C3",)}, {"sfreq": 200.0}])
 def test_recordings_of_other_channels_or_rate_are_refused(tmp_path, other):
     with pytest.raises(DataError, match="same channels and rate"):

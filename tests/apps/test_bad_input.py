@@ -147,9 +147,9 @@ def test_a_session_file_that_is_none_is_said_in_one_sentence(name, says):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("none.edf", "no such file"), ("data.csv", "begins with b'C3,C4"), ("picture.png", "got a picture"),
+        ("none.edf", "no such file"), ("data.csv", "expected the sampling rate"), ("picture.png", "got a picture"),
         ("empty.edf", "empty file"), ("empty.xdf", "empty file"), ("text.edf", "begins with b'C3,C4"),
-        ("edf-inside.xdf", "got an EDF file"), ("head-only.edf", "got an EDF file"), ("half.xdf", "stream of samples"),
+        ("edf-inside.xdf", "at byte 184"), ("head-only.edf", "at byte 184"), ("half.xdf", "stream of samples"),
         ("folder.edf", "got a folder"), ("folder.xdf", "got a folder"),
     ],
 )  # fmt: skip
