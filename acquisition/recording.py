@@ -11,7 +11,7 @@ from bci.acquisition.formats.found import Found, Settings
 from bci.acquisition.formats.part import Part
 from bci.acquisition.formats.plausible import resembles
 from bci.acquisition.formats.sandbox import Request, shared_sandbox
-from bci.errors import DeviceNotFound, FormatError
+from bci.errors import ConfigError, DeviceNotFound, FormatError
 from bci.stream import Event
 
 __all__ = ["Part", "load"]
@@ -30,6 +30,15 @@ _ENDS = {
     ".xdf": "xdf", ".xdfz": "xdf", ".edf": "edf", ".bdf": "edf", ".npy": "numpy_files", ".npz": "numpy_files",
     ".csv": "csv_files", ".tsv": "csv_files",
 }  # fmt: skip
+
+_HEARD = {
+    "stream": ("xdf",),
+    "sfreq": ("csv_files", "numpy_files", "openbci"),
+    "ch_names": ("csv_files", "numpy_files"),
+    "unit": ("csv_files", "numpy_files"),
+}
+"""Who takes a setting."""
+_WORDS = {"xdf": "XDF", "csv_files": "CSV", "numpy_files": "NumPy", "openbci": "OpenBCI"}
 
 
 def load(
@@ -63,6 +72,8 @@ def load(
 
     Raises
     ------
+    ConfigError
+        If a setting is given that the format does not take.
     DeviceNotFound
         If there is no such file.
     FormatError
@@ -88,7 +99,10 @@ def load(
     if is_file and not begin:
         raise FormatError(f"expected a recording at {path}, got an empty file; take another copy", path=str(path))
     names = None if ch_names is None else tuple(ch_names)
-    request = Request(path, _reader(path, begin), size, Settings(stream, sfreq, names, unit, salvage))
+    settings = Settings(stream, sfreq, names, unit, salvage)
+    reader = _reader(path, begin)
+    _check_settings(settings, reader, path)
+    request = Request(path, reader, size, settings)
     return _parts(shared_sandbox().read(request, progress, _log.warning))
 
 
@@ -105,6 +119,16 @@ def _reader(path: Path, begin: bytes) -> str:
             path=str(path), where="byte 0",
         )  # fmt: skip
     return _ENDS.get(ending, "mne_files")
+
+
+def _check_settings(settings: Settings, reader: str, path: Path) -> None:
+    """Refuse what the format says itself, rather than leave it unheard."""
+    for name, readers in _HEARD.items():
+        if getattr(settings, name) is not None and reader not in readers:
+            raise ConfigError(
+                f"{name} is for {' and '.join(_WORDS[r] for r in readers)} files, got {getattr(settings, name)!r} for "
+                f"{path}, which says it itself; leave it out"
+            )
 
 
 def _size(path: Path) -> int:

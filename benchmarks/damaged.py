@@ -56,7 +56,7 @@ def edf(path, what, width=2, interrupted=(), label="EDF"):
         begin_s += late.get(k, 0)
         rows = what.digital[k * SFREQ : (k + 1) * SFREQ].T.ravel()
         wide = rows.astype("<i4").view(np.uint8).reshape(-1, 4)[:, :width]
-        notes = f"+{begin_s:g}\x14\x14\0"
+        notes = f"+{begin_s:.9g}\x14\x14\0"
         for row, code in MARKS:
             if row // SFREQ == k:
                 notes += f"+{begin_s + row % SFREQ / SFREQ:.6f}\x14{code}\x14\0"

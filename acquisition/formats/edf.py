@@ -19,6 +19,9 @@ _BLOCK = 1 << 21
 _MOST = 8
 """Largest size of the samples, in sizes of the file: more comes of a damaged header or of rates that do not fit."""
 
+_ROUNDING_S = 1e-3
+"""Records that follow this closely, s, follow one another: many programs write their times in ms."""
+
 
 def prepare() -> None:
     """Import what takes long."""
@@ -123,18 +126,19 @@ def _timed(
     numbers = np.arange(header.n_records, dtype=np.int64) * per_record
     cuts = [Cut(0, 0)]
     if header.is_interrupted:
-        numbers = _numbered((begins_s - first_s) * sfreq, numbers, salvage, path, room)
+        least = max(0.5, _ROUNDING_S * sfreq)
+        numbers = _numbered((begins_s - first_s) * sfreq, numbers, least, salvage, path, room)
         cuts = _cuts(numbers, per_record)
     return cuts, _placed(found.notes, numbers, per_record, first_s, sfreq)
 
 
 def _numbered(
-    begins: NDArray[np.float64], following: NDArray[np.int64], salvage: bool, path: Path, room: Room
+    begins: NDArray[np.float64], following: NDArray[np.int64], least: float, salvage: bool, path: Path, room: Room
 ) -> NDArray[np.int64]:
-    """Return the number of each record's first sample; `begins` is its written time in samples."""
+    """Return the number of each record's first sample; `begins` is its written time in samples, `least` a gap."""
     late = begins - following
     # A recording of a year at 30 kHz has 1e12 samples; records do not overlap.
-    bad = ~(np.abs(late) < 1e12) | (np.diff(late, prepend=late[0]) < -1.5)
+    bad = ~(np.abs(late) < 1e12) | (np.diff(late, prepend=late[0]) < -2 * least)
     if bad.any():
         number = int(np.argmax(bad))
         if not salvage:
@@ -147,9 +151,8 @@ def _numbered(
         late = np.where(bad, np.nan, late)
         late = np.maximum.accumulate(np.where(np.isnan(late), -np.inf, late))
         late = np.maximum(late, 0.0)
-    # A rounding of the written time is no gap.
-    jumps = np.rint(np.diff(late, prepend=0.0))
-    return following + np.cumsum(np.where(jumps >= 1, jumps, 0)).astype(np.int64)
+    jumps = np.diff(late, prepend=0.0)
+    return following + np.cumsum(np.where(jumps > least, np.rint(jumps), 0)).astype(np.int64)
 
 
 def _cuts(numbers: NDArray[np.int64], per_record: int) -> list[Cut]:

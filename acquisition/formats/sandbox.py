@@ -133,7 +133,7 @@ class Sandbox:
         """Return the answer; None if the process ended without one."""
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
-        asked = {"path": str(request.path), "reader": request.reader, "out": str(out),
+        asked = {"path": str(request.path), "reader": request.reader, "out": str(out), "folder": os.getcwd(),
                  "settings": asdict(request.settings), "memory": max(_MEMORY, 10 * request.size)}  # fmt: skip
         budget_s = _READ_S + max(0, request.size - _EASY_BYTES) / _BYTES_PER_S
         deadline = _Deadline(process, _START_S)

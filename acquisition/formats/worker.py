@@ -88,6 +88,7 @@ def _answer(asked: dict[str, Any], say: TextIO) -> dict[str, Any]:
     settings["ch_names"] = None if settings["ch_names"] is None else tuple(settings["ch_names"])
     path = Path(asked["path"])
     try:
+        os.chdir(asked["folder"])  # where a relative path begins
         reader = importlib.import_module(f"bci.acquisition.formats.{asked['reader']}")
         if hasattr(reader, "prepare"):
             reader.prepare()

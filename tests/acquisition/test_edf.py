@@ -111,6 +111,12 @@ def test_a_damaged_header_is_refused_with_its_place(tmp_path, at, field, where):
     assert caught.value.where == where and where in str(caught.value)
 
 
+@pytest.mark.parametrize(("pause_s", "lost"), [(1 / 256, 1), (0.0004, 0), (100.0, 25600)])
+def test_a_pause_of_one_sample_is_seen_and_a_rounded_time_is_none(tmp_path, pause_s, lost):
+    parts = load(damaged.edf(tmp_path / "x", WHAT, interrupted=((4, pause_s),)))
+    assert sum(p.lost for p in parts) == lost and len(parts) == (2 if lost else 1)
+
+
 def test_a_lost_time_of_a_record_is_refused_or_salvaged(tmp_path):
     path = damaged.edf_d(tmp_path / "x", WHAT)
     content = bytearray(path.read_bytes())

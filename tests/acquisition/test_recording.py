@@ -11,7 +11,7 @@ import pyxdf
 
 from bci.acquisition.recording import load
 from bci.acquisition.replay import Replay
-from bci.errors import DeviceNotFound, FormatError
+from bci.errors import ConfigError, DeviceNotFound, FormatError
 from bci.interop import from_raw
 from bci.stream import Kind
 from benchmarks import damaged
@@ -124,6 +124,29 @@ def test_boundary_of_an_eeglab_file_is_a_gap(tmp_path, monkeypatch):
     parts = load(damaged.eeglab(tmp_path / "x", WHAT))
     assert [(p.offset, p.lost, len(p.data)) for p in parts] == [(0, 0, 500), (501, 1, 2060)]
     assert parts[1].cause == "cut out of the recording"
+
+
+def test_a_new_segment_of_a_brainvision_file_is_a_gap(tmp_path):
+    path = damaged.brainvision(tmp_path / "x", WHAT)
+    with path.with_suffix(".vmrk").open("a", encoding="utf-8") as marks:
+        marks.write("Mk4=New Segment,,501,1,0,20010101020405000000\n")
+    parts = load(path)
+    assert [(p.offset, p.lost, len(p.data)) for p in parts] == [(0, 0, 500), (501, 1, 2060)]
+    assert parts[1].events[0].code == "New Segment/" and parts[1].cause == "the recording was paused"
+
+
+@pytest.mark.parametrize("setting", [{"stream": "amp"}, {"sfreq": 100.0}, {"unit": "mV"}, {"ch_names": ["a"]}])
+def test_a_setting_that_the_format_does_not_take_is_refused(tmp_path, setting):
+    with pytest.raises(ConfigError, match="which says it itself"):
+        load(made(tmp_path, "edf")[0], **setting)
+
+
+def test_a_relative_path_is_found_wherever_the_program_stands(tmp_path, monkeypatch):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        damaged.edf(tmp_path / folder / folder, WHAT)
+        monkeypatch.chdir(tmp_path / folder)
+        assert len(load(Path(f"{folder}.edf"))[0].data) == len(WHAT.uv)
 
 
 def test_a_format_error_says_file_and_place(tmp_path):
