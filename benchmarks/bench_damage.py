@@ -5,7 +5,8 @@
 Whole recordings of about 1.2 MB are made, each copy is damaged in one way (flipped bits, cut off, zeroed, numbers
 inflated, spans doubled or deleted, bytes swapped, garbage text; see `damaged.py`) and loaded. A copy may load (no EEG
 format has checksums, damage in samples cannot be seen), or be refused with `FormatError`.
-Memory is what the reading process and this one grow by, in sizes of the file (of 1 MB, where damage left less).
+Memory is what the reading process and this one grow by, in sizes of the file (of 1 MB, where damage left less); a file
+above the bar is loaded twice, since the first of its kind may make the reader import a library.
 Exit status 1 if anything else is raised, the reader crashes the program, a file takes over 5 s or over ten times its
 size.
 """
@@ -106,6 +107,8 @@ def run(name, n_files, seed, folder, keep):
         load(whole, **settings) if shared_sandbox().pid is None else None  # a new reader is not the file's growth
         size = sum(p.stat().st_size for p in (folder / "hurt").iterdir())
         outcome, took_s, peak = load_one(hurt, settings)
+        if peak > MOST_MEMORY * max(size, 1e6) and shared_sandbox().pid is not None:
+            peak = load_one(hurt, settings)[2]  # what a library took that was imported for it is not the file's
         ratio = peak / max(size, 1e6)
         known = outcome in ("loaded", "refused", "crashed", "late", "memory")
         found[outcome if known else "other"] += 1

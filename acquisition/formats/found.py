@@ -99,6 +99,10 @@ class Room(Protocol):
         """Say what a person should know of the file."""
         ...
 
+    def library(self, name: str) -> None:
+        """Import what this file needs; time and memory of that are not the file's."""
+        ...
+
 
 def pieces(numbers: NDArray[np.int64], cause: str = "missing in the recording") -> list[Cut]:
     """Return the contiguous pieces of samples with these numbers, shape (n_samples,); the first may be late."""

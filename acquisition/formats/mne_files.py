@@ -24,9 +24,10 @@ _BREAKS = {"boundary": "cut out of the recording", "New Segment/": "the recordin
 
 def prepare() -> None:
     """Import what takes long."""
-    import mne
+    from mne.io import read_raw_brainvision, read_raw_cnt, read_raw_eeglab, read_raw_fif, read_raw_gdf
 
-    _ = mne.io.read_raw
+    _ = (read_raw_brainvision, read_raw_cnt, read_raw_eeglab, read_raw_fif, read_raw_gdf)
+    _montage()
 
 
 def read(path: Path, settings: Settings, room: Room) -> Found:
@@ -40,12 +41,15 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
     import mne
 
     check(path)
+    if path.suffix.lower() == ".set":
+        room.library("scipy.io")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             raw = mne.io.read_raw(path, preload=False, verbose="warning")
             _name_positions(raw)
             if np.ptp(raw._raw_extras[0].get("n_samps", [0])):
+                room.library("scipy.signal")
                 raw.load_data(verbose="error")  # MNE smooths channels of a lower rate: not block by block
             spans = _spans(raw)
             data, info, events = from_raw(raw, room.array, spans, room.progress)

@@ -144,6 +144,8 @@ class Sandbox:
                 said = json.loads(line)
                 if "begun" in said:
                     deadline.set(budget_s)
+                elif "importing" in said:
+                    deadline.set(_START_S)
                 elif "progress" in said:
                     progress(said["progress"])
                 elif "warning" in said:

@@ -64,6 +64,14 @@ class _Room:
     def warn(self, text: str) -> None:
         _send(self._say, {"warning": text})
 
+    def library(self, name: str) -> None:
+        if name not in sys.modules:
+            _send(self._say, {"importing": name})
+            _limit(None)
+            importlib.import_module(name)
+            _limit(self._most)
+            _send(self._say, {"begun": True})
+
 
 def main() -> None:
     """Read what is asked for until the other side closes."""

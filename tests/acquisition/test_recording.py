@@ -126,6 +126,16 @@ def test_boundary_of_an_eeglab_file_is_a_gap(tmp_path, monkeypatch):
     assert parts[1].cause == "cut out of the recording"
 
 
+def test_a_gdf_file_of_two_rates_is_read(tmp_path):
+    path = damaged.gdf(tmp_path / "x", WHAT)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<i", content, 256 + 216 * 5 + 4 * 2, 128)  # the third channel has half the samples in a record
+    begin = 256 * 6 + 512 * 5 * np.arange(10)[:, None] + np.arange(512 * 2 + 256, 512 * 3)
+    path.write_bytes(np.delete(np.frombuffer(content, np.uint8), begin.ravel()).tobytes())
+    (part,) = load(path)
+    np.testing.assert_array_equal(part.data[:, [0, 1, 3, 4]], WHAT.uv[:, [0, 1, 3, 4]])
+
+
 def test_a_new_segment_of_a_brainvision_file_is_a_gap(tmp_path):
     path = damaged.brainvision(tmp_path / "x", WHAT)
     with path.with_suffix(".vmrk").open("a", encoding="utf-8") as marks:
