@@ -77,13 +77,12 @@ class Sandbox:
                 except BaseException:
                     self.close()  # an answer that nobody took would be the next one's
                     raise
-                # An idle process may have ended just now; a new one that ends does so because of the file.
-                if answer is not None or fresh or attempt == 2:
+                # One that ended before it began to read did not do so because of the file: it was idle for long.
+                if answer.get("error") != "gone" or fresh or attempt == 2:
                     break
                 self.close()
-            if answer is None or answer.get("error") in ("late", "MemoryError"):
-                code = self.close()
-                raise _broken(request, answer, code)
+            if answer.get("error") in ("crash", "gone", "late", "MemoryError"):
+                raise _broken(request, answer, self.close())
             return _found(answer, out) if "error" not in answer else _raise(answer, request)
 
     @property
@@ -129,14 +128,14 @@ class Sandbox:
 
     def _ask(
         self, request: Request, out: Path, progress: Callable[[float], None], warn: Callable[[str], None]
-    ) -> dict[str, Any] | None:
-        """Return the answer; None if the process ended without one."""
+    ) -> dict[str, Any]:
+        """Return the answer, or what became of the process."""
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         asked = {"path": str(request.path), "reader": request.reader, "out": str(out), "folder": os.getcwd(),
                  "settings": asdict(request.settings), "memory": max(_MEMORY, 10 * request.size)}  # fmt: skip
         budget_s = _READ_S + max(0, request.size - _EASY_BYTES) / _BYTES_PER_S
-        deadline = _Deadline(process, _START_S)
+        deadline, ended = _Deadline(process, _START_S), "gone"
         try:
             process.stdin.write(json.dumps(asked) + "\n")
             process.stdin.flush()
@@ -144,6 +143,7 @@ class Sandbox:
                 said = json.loads(line)
                 if "begun" in said:
                     deadline.set(budget_s)
+                    ended = "crash"
                 elif "importing" in said:
                     deadline.set(_START_S)
                 elif "progress" in said:
@@ -156,7 +156,7 @@ class Sandbox:
             pass
         finally:
             deadline.end()
-        return {"error": "late", "after_s": deadline.budget_s} if deadline.passed else None
+        return {"error": "late" if deadline.passed else ended, "after_s": deadline.budget_s}
 
 
 class _Deadline:
@@ -241,9 +241,9 @@ def _raise(answer: dict[str, Any], request: Request) -> Found:
     raise found(message)
 
 
-def _broken(request: Request, answer: dict[str, Any] | None, code: int | None) -> FormatError:
+def _broken(request: Request, answer: dict[str, Any], code: int | None) -> FormatError:
     size = f"its {request.size / 1e6:.1f} MB"
-    if answer is None:
+    if answer["error"] in ("crash", "gone"):
         what = f"its reader crashed (exit code {code})"
     elif answer["error"] == "late":
         what = f"reading {size} was not over after {answer['after_s']:.0f} s"

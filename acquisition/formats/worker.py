@@ -76,6 +76,10 @@ class _Room:
 def main() -> None:
     """Read what is asked for until the other side closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the program, which ends this by closing
+    if os.name == "posix":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected, and an image of it takes seconds
     say = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not stand among the answers
     _send(say, {"ready": True})

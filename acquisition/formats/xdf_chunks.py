@@ -11,8 +11,9 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 
 import numpy as np
 
-from bci.acquisition.recorder.xdf_writer import (
+from bci.acquisition.recorder.xdf_blocks import (
     BOUNDARY,
+    BOUNDARY_MARK,
     CLOCK_OFFSET,
     FILE_HEADER,
     SAMPLES,
@@ -20,8 +21,6 @@ from bci.acquisition.recorder.xdf_writer import (
     STREAM_HEADER,
 )
 
-# XDF 1.0, "Boundary Chunk": a fixed UUID by which a reader finds its place again in a damaged file.
-_BOUNDARY = bytes.fromhex("43a546dccbf5410fb30ed5467383cbe4")
 _SIZES = {"float32": 4, "double64": 8, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "string": 0}
 
 
@@ -158,9 +157,9 @@ def _next_boundary(content: bytes | memoryview, at: int) -> int | None:
     """Return where the first chunk after the next boundary begins."""
     step = 1 << 20
     for first in range(at, len(content), step):
-        found = bytes(content[first : first + step + len(_BOUNDARY)]).find(_BOUNDARY)
+        found = bytes(content[first : first + step + len(BOUNDARY_MARK)]).find(BOUNDARY_MARK)
         if found >= 0:
-            return first + found + len(_BOUNDARY)
+            return first + found + len(BOUNDARY_MARK)
     return None
 
 
@@ -170,7 +169,7 @@ def _check(content: bytes | memoryview, begin: int, end: int, streams: dict[int,
     if tag == FILE_HEADER:
         _xml(content, begin + 2, end)
     elif tag == BOUNDARY:
-        if bytes(content[begin + 2 : end]) != _BOUNDARY:
+        if bytes(content[begin + 2 : end]) != BOUNDARY_MARK:
             raise DamagedError("a boundary that is none")
     elif tag in (STREAM_HEADER, SAMPLES, CLOCK_OFFSET, STREAM_FOOTER):
         if end - begin < 6:
