@@ -125,6 +125,10 @@ def signal_head(info: StreamInfo, name: str, source_id: str) -> pylsl.StreamInfo
     name, source_id : str
         Of the LSL stream.
 
+    Notes
+    -----
+    The words for channels are those of [1]_.
+
     References
     ----------
     .. [1] XDF meta-data, "EEG Meta-Data", https://github.com/sccn/xdf/wiki/EEG-Meta-Data

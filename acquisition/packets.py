@@ -179,7 +179,7 @@ class PacketTracker:
         Returns
         -------
         dict
-            ``duplicates``, ``reordered``, ``late`` (packets); ``rate_hz`` and ``rate_error_hz``: the rate as measured,
+            ``duplicates``, ``reordered``, ``late`` (packets); ``sfreq`` and ``sfreq_error``: the rate as measured,
             and how far off it may be (None until it is known).
         """
         known = math.isfinite(self.pace.error)
@@ -187,8 +187,8 @@ class PacketTracker:
             "duplicates": self.duplicates,
             "reordered": self.reordered,
             "late": self.late,
-            "rate_hz": self._n / self.pace.period_s if known else None,
-            "rate_error_hz": self._n / self.pace.period_s * self.pace.error if known else None,
+            "sfreq": self._n / self.pace.period_s if known else None,
+            "sfreq_error": self._n / self.pace.period_s * self.pace.error if known else None,
         }
 
     @property

@@ -18,6 +18,7 @@ from bci.errors import ConfigError, DeviceLost
 from bci.ports import HasEnd, RecordsBeside
 from bci.registry import create
 from bci.runtime.describe import describe, versions
+from bci.runtime.loop import keep_report
 from bci.settings import split_spec
 from bci.stream import Chunk
 
@@ -75,8 +76,9 @@ def record_device(
     except DeviceLost as error:
         raise DeviceLost(f"{error}; {tally.samples} samples were recorded and are in {recorder.path}") from error
     finally:
-        recorder.close()
+        keep_report(device, recorder, tally.last_s)
         device.close()
+        recorder.close()
     paths = [str(p) for p in recorder.paths]
     text = (
         f"{tally.ended}: {tally.samples} samples of {info.n_channels} channels at {info.sfreq:g} Hz in "
@@ -137,9 +139,11 @@ class _Tally:
 
     def __init__(self) -> None:
         self.samples = self.lost = self._next = 0
+        self.last_s = float("nan")
 
     def add(self, chunk: Chunk) -> None:
         if chunk.n_samples:
+            self.last_s = float(chunk.times[-1])
             self.lost += max(0, chunk.start - self._next)
             self.samples += chunk.n_samples
             self._next = chunk.stop

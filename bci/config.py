@@ -49,9 +49,14 @@ _KINDS: Mapping[str, tuple[Any, str]] = MappingProxyType(
         "drive": (dict, "a table, begun by [drive]"),
         "gate": (dict, "a table, begun by [gate]"),
         "record": (str, "the name of a file"),
+        "record_fallback": (str, "the name of a folder"),
+        "planned_s": (float, "a number of seconds"),
         "seed": (int, "a whole number"),
     }
 )
+
+
+_PLAIN = ("gate", "record", "record_fallback", "planned_s", "seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,8 @@ class SessionConfig:
     gate: Mapping[str, Any] = field(default_factory=dict)
     drive: Drive = Drive()  # frozen
     record: str | None = None
+    record_fallback: str | None = None
+    planned_s: float | None = None
     seed: int = 0
 
     @classmethod
@@ -138,7 +145,7 @@ class SessionConfig:
         for key, kind in _KINDS.items():
             if key in table and not fits(table[key], kind[0]):
                 raise ConfigError(f"{key} must be {kind[1]}, got {table[key]!r}; correct the file")
-        values: dict[str, Any] = {k: table[k] for k in ("gate", "record", "seed") if k in table}
+        values: dict[str, Any] = {k: table[k] for k in _PLAIN if k in table}
         for key in ("device", "paradigm", "decoder"):
             if key in table:
                 values[key] = _plugin(key, table[key])
@@ -165,6 +172,8 @@ class SessionConfig:
             "blocks": None if self.blocks is None else [b.create("blocks") for b in self.blocks],
             "effectors": [guarded(e.name, **e.settings) for e in self.effectors],
             "record": self.record,
+            "record_fallback": self.record_fallback,
+            "planned_s": self.planned_s,
             "seed": self.seed,
         }
         if self.gate:

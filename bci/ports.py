@@ -98,6 +98,15 @@ class RecordsBeside(Protocol):
 
 
 @runtime_checkable
+class Reports(Protocol):
+    """A device that says what happened to its samples: losses, silences, the rate and the clocks it measured."""
+
+    def report(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        ...
+
+
+@runtime_checkable
 class MeasuresImpedance(Protocol):
     """A device that can measure the contact of its electrodes."""
 

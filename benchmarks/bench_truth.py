@@ -101,7 +101,7 @@ def judged(device, report, last, unknown, flags, wrong):
             wrong.append(f"nothing came for {record.duration_s:.3f} s from {record.time_s:.3f} s on; nobody said so")
     declared = ledger.of(FaultKind.RATE)
     if bool(declared) != bool(flags & Flag.RATE):
-        wrong.append(f"rate: truth {bool(declared)}, told {bool(flags & Flag.RATE)}, {report['rate_hz']} Hz")
+        wrong.append(f"rate: truth {bool(declared)}, told {bool(flags & Flag.RATE)}, {report['sfreq']} Hz")
     kinds = {}
     for record in ledger.records:
         kinds[record.kind.value] = kinds.get(record.kind.value, 0) + 1

@@ -54,7 +54,7 @@ def write_bids(
 
     Notes
     -----
-    Events, losses and unknown samples stand in ``events.tsv`` and in the BDF+ file; electrode
+    As in [1]_, events, losses and unknown samples stand in ``events.tsv`` and in the BDF+ file; electrode
     positions, where they are known, in ``electrodes.tsv``. No date is written.
 
     References

@@ -46,9 +46,10 @@ def write_edf(signal: Signal, target: str | Path) -> Proof:
 
     Notes
     -----
-    The range of each channel is what it holds, so that the steps are as fine as can be. The format has no word
-    for "unknown": lost and unknown samples are written as the value nearest to 0 and annotated "BAD_gap" and
-    "BAD_unknown"; so is what fills the last record, "BAD_padding". No date and no person stands in the header.
+    The format is that of [1]_. The range of each channel is what it holds, so that the steps are as fine as can be.
+    The format has no word for "unknown": lost and unknown samples are written as the value nearest to 0 and annotated
+    "BAD_gap" and "BAD_unknown"; so is what fills the last record, "BAD_padding". No date and no person stands in the
+    header.
 
     References
     ----------

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from bci.errors import ConfigError
-from bci.ports import Device, HasEnd, RecordsBeside
+from bci.errors import BciError, ConfigError
+from bci.ports import Device, HasEnd, RecordsBeside, Reports
+from bci.runtime.describe import describe
 from bci.signal.pipeline import Pipeline
 from bci.signal.quality import Quality, QualityWatch
 from bci.signal.window import Cut
 from bci.stream import Chunk, Event, Flag, StreamInfo
+
+_log = logging.getLogger(__name__)
 
 READ_S = 0.02
 """Longest wait for samples: the effectors hear from the loop at least this often."""
@@ -68,6 +74,16 @@ class Turn:
     def events_from(self, begin_s: float) -> list[Event]:
         """Return the events at `begin_s` (s since the stream began) or later."""
         return [e for e in self.chunk.events if e.sample / self.chunk.info.sfreq >= begin_s]
+
+
+def keep_report(device: Device, recorder: Recorder, time_s: float) -> None:
+    """Write what `device` reports (losses, silences, measured rate, clock offsets) into the text stream "Device"."""
+    if not isinstance(device, Reports) or not math.isfinite(time_s):
+        return  # nothing came
+    try:
+        recorder.write_text(recorder.add_text("Device"), time_s, json.dumps(describe(device.report())))
+    except BciError as error:  # a disk that is full must not keep the device open
+        _log.error("the device's report is not in the recording: %s", error)
 
 
 def position_s(cut: Cut) -> float:
@@ -146,9 +162,11 @@ class Loop:
         self._again = turn
 
     def close(self) -> None:
-        """Stop and close device and recorder."""
+        """Stop and close device and recorder; what the device reports of its samples is the recording's last line."""
         if self._open:
             self._open = False
+            if self._recorder is not None:
+                keep_report(self._device, self._recorder, self.next_s)
             self._device.close()
             if self._recorder is not None:
                 self._recorder.close()

@@ -64,6 +64,10 @@ class Session:
     record : str or Path, optional
         XDF file written while the session runs; never overwritten. ``{n}`` in its name stands for the first
         number that is free, as in ``"out/run-{n}.xdf"``; `recording` tells the name.
+    record_fallback : str or Path, optional
+        Folder in which the recording goes on if its disk is full.
+    planned_s : float, optional
+        How long the session is meant to last, s: a recording that would not fit on the disk is refused at once.
     gate : Gate, optional
         When a decision may act.
     blocks : sequence of Block, optional
@@ -89,6 +93,8 @@ class Session:
         *,
         effectors: Sequence[str | Effector] = (),
         record: str | Path | None = None,
+        record_fallback: str | Path | None = None,
+        planned_s: float | None = None,
         gate: Gate | None = None,
         blocks: Sequence[Block] | None = None,
         seed: int = 0,
@@ -114,7 +120,11 @@ class Session:
         }  # fmt: skip
         self.resolved = {**describe(parts), "effectors": self.outputs.described, "seed": seed}
         config = {"session": self.resolved, "versions": versions()}
-        self._recorder = None if record is None else create("recorders", "xdf", path=record, config=config)
+        self._recorder = (
+            None
+            if record is None
+            else create("recorders", "xdf", path=record, config=config, planned_s=planned_s, fallback=record_fallback)
+        )
         self._loop = Loop(self.device, self.pipeline, self._recorder, on_turn)
         self._texts: dict[str, int] = {}
         self._was_recorded_here = False

@@ -131,7 +131,7 @@ def test_nan_is_flagged_where_the_ledger_has_it():
 @pytest.mark.parametrize(("amount", "flagged"), [(200.0, True), (312.5, True), (251.0, False)])
 def test_a_wrong_rate_is_flagged_and_measured(amount, flagged):
     device, chunks = play([fault("rate", 0.0, amount=amount)], seconds=8.0)
-    assert device.info.sfreq == amount and device.final["rate_hz"] == pytest.approx(SFREQ, rel=1e-6)
+    assert device.info.sfreq == amount and device.final["sfreq"] == pytest.approx(SFREQ, rel=1e-6)
     assert (Flag.RATE in chunks[-1].flags) is flagged
     assert device.ledger.of("rate")[0].amount == amount
 

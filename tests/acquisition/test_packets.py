@@ -98,7 +98,7 @@ def test_a_wrong_rate_is_told_and_no_reason_to_lose_count(rate):
         numbers = np.arange(4000)[rows]
         wire.runs += wire.tracker.push(numbers % 256, numbers[:, None].astype(float), arrivals[rows])
     assert wire.losses() == [(2512, 512, WRAPPED)]
-    assert wire.tracker.report()["rate_hz"] == pytest.approx(rate * SFREQ, rel=1e-6)
+    assert wire.tracker.report()["sfreq"] == pytest.approx(rate * SFREQ, rel=1e-6)
     assert wire.runs[-1].flags == Flag.RATE and wire.runs[0].flags == Flag.OK
 
 
@@ -152,7 +152,7 @@ def test_times_follow_the_soonest_packets_and_the_rate_is_found_to_ten_ppm():
         numbers = np.arange(k, k + 50)
         runs += tracker.push(numbers % 256, np.zeros((50, 1)), arrivals[k : k + 50])
     times = np.concatenate([r.times for r in runs])
-    rate_hz = tracker.report()["rate_hz"]
+    rate_hz = tracker.report()["sfreq"]
     assert abs(times[5000:] - sent[5000:]).max() < 2e-3
     assert abs(rate_hz / (SFREQ / (1 - 200e-6)) - 1) < 10e-6 and (np.diff(times) > 0).all()
 

@@ -228,7 +228,7 @@ def test_a_device_that_is_none_is_said_in_one_sentence(device, says):
         (("demo", "--out", "data.csv"), "Not a directory"),
         (("evaluate", "--over", "post"), "not one of"),
         (("evaluate", "--speed", "-1"), "range x>0"),
-        (("devces",), "id you mean 'devices'"),
+        (("devces",), "'devices'"),
         (("--none",), "no such option"),
     ],
 )

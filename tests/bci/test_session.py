@@ -512,3 +512,23 @@ def test_a_drive_survives_a_disconnect_and_decides_again():
     assert not any(d.start < gap["sample"] < d.stop for d in run.decisions)
     after = [d for d in run.decisions if d.start >= gap["sample"]]
     assert Flag.GAP in after[0].flags and not after[-1].flags and run.gate["bad signal: GAP"] == 1
+
+
+def test_a_recording_ends_with_what_the_device_reports(tmp_path):
+    import pyxdf
+
+    path = tmp_path / "r.xdf"
+    with Session(Participant(seed=2, drop=[(3.0, 7)]), imagery(), record=path) as session:
+        session.calibrate()
+    streams, _ = pyxdf.load_xdf(path)
+    (said,) = next(s for s in streams if s["info"]["name"] == ["Device"])["time_series"]
+    report = json.loads(said[0])
+    assert report["lost"] == 7 and report["gaps"][0]["cause"] == "simulated loss"
+
+
+def test_a_session_that_would_not_fit_on_the_disk_is_refused(tmp_path):
+    from bci.config import SessionConfig
+
+    settings = {"record": str(tmp_path / "r.xdf"), "record_fallback": str(tmp_path), "planned_s": 1e15}
+    with pytest.raises(ConfigError, match="plan less"):
+        SessionConfig.from_mapping(settings).session().open()
