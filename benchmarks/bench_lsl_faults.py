@@ -123,7 +123,8 @@ def receive_session(name):
     """A session whose decoder is always sure: print time and age of every decision that may act."""
     from bci.acquisition.lsl import LslInlet
     from bci.runtime.session import Session
-    from bci.safety.gate import Gate
+    from bci.safety.gate import BAD, Gate
+    from bci.stream import Flag
 
     class Sure:
         classes_ = np.array(["rest", "left", "right"])
@@ -141,8 +142,10 @@ def receive_session(name):
         print(json.dumps([now_s, now_s - decision.stop_s, bool(acts), int(decision.flags)]), flush=True)
 
     device = LslInlet(name, timeout_s=20.0)
-    with Session(device, decoder=Sure(), gate=Gate(max_age_s=AGE_LIMIT_S), blocks=[]) as session:
-        session.drive(cues=False, on_decision=tell)
+    judged = Flag.NOISY | Flag.FLAT | Flag.SATURATED  # what is sent are numbers, no EEG
+    gate = Gate(max_age_s=AGE_LIMIT_S, bad_flags=BAD & ~judged)
+    with Session(device, decoder=Sure(), gate=gate, blocks=[]) as session:
+        session.drive(3600.0, cues=False, on_decision=tell)
 
 
 def find_plain(name):
