@@ -118,8 +118,9 @@ class Measurer:
             self._spectra[:, self.n_hops % STEADY] = self._powers()
         if self.n_hops >= LONG_HOPS and self.n_hops % SPECTRUM_HOPS == 0:
             self._likeness = self._compare()
-        # Before there are as many spectra as count, those there are do.
-        have = self._spectra[:, ~np.isnan(self._spectra[0]).all(axis=1)] if is_full else self._spectra[:, :1]
+        # Before there are as many spectra as count, those there are do; none may be known of a signal that is not.
+        is_there = ~np.isnan(self._spectra[0]).all(axis=1)
+        have = self._spectra[:, is_there] if is_there.any() else self._spectra[:, :1]
         mains, is_60, muscle, eeg = np.median(have, axis=1)
         loudest = np.max(have[3], axis=0)
         n_recent = min(self.n_hops, RECENT_HOPS)

@@ -348,3 +348,16 @@ def test_a_recording_keeps_when_a_verdict_changed_and_why(tmp_path):
     assert 4.0 < begin <= 5.4  # half of the spectra of 1 s, one each 0.2 s
     assert 8.0 < end <= 9.6
     assert any("NOISY" in reason for reason in run.gate)
+
+
+@pytest.mark.parametrize(("begin", "length"), [(0, 3000), (250, 20), (500, 260), (1000, 1500), (249, 1001)])
+def test_a_signal_that_is_unknown_altogether_is_judged_and_comes_back(begin, length):
+    info = StreamInfo("amp", 250.0, (Channel("C3"), Channel("C4")))
+    data = 10 * np.random.default_rng(0).standard_normal((5000, 2)).cumsum(axis=0) % 50
+    data[begin : begin + length] = np.nan
+    watch = QualityWatch(info)
+    for start in range(0, 5000, 40):
+        watch.split(Chunk(data[start : start + 40], np.arange(start, start + 40) / 250, start, info))
+        if length > 250 and begin + 300 < start < begin + length - 40:
+            assert all(c.level is Level.BAD for c in watch.quality.channels)
+    assert not any(c.fault == "nan" for c in watch.quality.channels)
