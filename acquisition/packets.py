@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +103,7 @@ class PacketTracker:
         self._last_arrival_s = 0.0
         self._held: dict[int, _Packet] = {}
         self._given_up: dict[int, None] = {}  # numbers that were lost a moment ago
+        self._recent: deque[tuple[int, NDArray[Any]]] = deque(maxlen=self._reorder + 1)  # the last packets
         self._unsettled: list[_Packet] = []
         self._outage_s = 0.0
         self._any_number = False
@@ -212,6 +214,8 @@ class PacketTracker:
         n_packets = len(arrivals)
         self._next = first + n_packets
         self._highest = max(self._highest, self._next - 1)
+        for k in range(max(0, n_packets - self._reorder - 1), n_packets):
+            self._recent.append((first + k, data[k * self._n : (k + 1) * self._n]))
         self._last_arrival_s = max(self._last_arrival_s, float(arrivals.max()))
         flags = Flag.RATE if self.pace.is_wrong else Flag.OK
         lost, cause, self._lost, self._cause = self._lost, self._known_cause or self._cause, 0, ""
@@ -352,7 +356,7 @@ class PacketTracker:
                 self._offset -= shift
                 numbers = [k + shift for k in numbers]
             elif turns := round(ahead / self._turn):
-                jump, cause = self._first_jump(numbers), WRAPPED
+                jump, cause = self._first_jump(numbers, packets), WRAPPED
                 numbers = numbers[:jump] + [k + turns * self._turn for k in numbers[jump:]]
         self._any_number = False
         out: list[Samples] = []
@@ -368,11 +372,20 @@ class PacketTracker:
             highest = max(highest, numbers[-1])
         return numbers
 
-    def _first_jump(self, numbers: list[int]) -> int:
-        """Return where something is missing anyway: whole turns are more likely missing there than elsewhere."""
-        highest = self._highest
-        for place, number in enumerate(numbers):
+    def _first_jump(self, numbers: list[int], packets: list[_Packet]) -> int:
+        """Return where something is missing anyway: whole turns are more likely missing there than elsewhere.
+
+        Packets that were on their way when the outage began come first. What follows them may seem to repeat them,
+        where nearly whole turns are missing; but a packet that comes again has the same samples again.
+        """
+        highest, seen, begin = self._highest, dict(self._recent), 0
+        for place, (number, packet) in enumerate(zip(numbers, packets, strict=True)):
             if number > highest + 1:
                 return place
+            if place and numbers[place - 1] != number - 1:
+                begin = place  # of packets that follow one another
+            if number in seen and not np.array_equal(seen[number], packet.data, equal_nan=True):
+                return begin
             highest = max(highest, number)
+            seen[number] = packet.data
         return 0

@@ -69,6 +69,21 @@ def test_whole_turns_missing_within_a_backlog_are_put_where_the_counter_jumps():
     assert wire.losses() == [(1000, 598, WRAPPED)] and numbers_follow(wire)
 
 
+@pytest.mark.parametrize("back", [1, 2, 3, 4])
+@pytest.mark.parametrize("on_the_way", [2, 6])
+def test_nearly_whole_turns_missing_behind_packets_on_their_way_are_no_duplicates(back, on_the_way):
+    begin = 400 + on_the_way
+    after = begin - back + 7 * 256
+    wire = Wire().send(range(400)).send(range(400, begin), at_s=after * P).send(range(after, after + 400))
+    assert wire.losses() == [(after, after - begin, WRAPPED)] and numbers_follow(wire)
+    assert wire.tracker.duplicates == 0
+
+
+def test_a_duplicate_in_a_backlog_before_which_whole_turns_are_missing_is_one():
+    wire = Wire().send(range(400)).send([1000, 1001, 1001, 1002], at_s=1003 * P).send(range(1003, 1400))
+    assert wire.losses() == [(1000, 600, WRAPPED)] and wire.tracker.duplicates == 1 and numbers_follow(wire)
+
+
 def test_packets_out_of_order_are_put_right_and_counted():
     wire = Wire().send([*range(300), 301, 302, 303, 304, 300, *range(305, 600)])
     assert wire.got() == list(range(600)) and wire.tracker.reordered == 1 and not wire.losses()
