@@ -108,7 +108,9 @@ def in_mne(path: Path, samples: np.ndarray, markers: list[tuple[float, str]]) ->
     raw = to_raw(chunks)
     wrong = [] if np.allclose(raw.get_data().T * 1e6, samples, rtol=1e-12) else ["MNE has other samples"]
     found = sorted((round(a["onset"] * SFREQ), str(a["description"])) for a in raw.annotations)
-    if found != sorted((round(at * SFREQ), text) for at, text in markers):
+    expected = sorted((round(at * SFREQ), text) for at, text in markers)
+    # A kill within a write may leave the samples and events of the chunk that was not accepted yet, without markers.
+    if found[: len(expected)] != expected or sorted(int(t) for _, t in found) != list(range(len(found))):
         wrong.append("MNE has other markers")
     return wrong
 

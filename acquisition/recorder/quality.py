@@ -39,7 +39,12 @@ class Quality:
         if chunk.n_samples:
             self._next = chunk.stop
         self._row += chunk.n_samples
-        return found + [_event(event) for event in chunk.events]
+        return found
+
+
+def event_lines(chunk: Chunk) -> list[str]:
+    """Return the lines that belong after the samples of `chunk`: an event is never kept without its sample."""
+    return [_event(event) for event in chunk.events]
 
 
 def sample_numbers(lines: Iterable[str], n_rows: int) -> NDArray[np.int64]:

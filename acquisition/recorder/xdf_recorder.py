@@ -19,7 +19,7 @@ import numpy as np
 from bci.acquisition.recorder.check_file import check_path
 from bci.acquisition.recorder.disk import bytes_per_s, refuse_if_too_long
 from bci.acquisition.recorder.identity import without_identity
-from bci.acquisition.recorder.quality import Quality
+from bci.acquisition.recorder.quality import Quality, event_lines
 from bci.acquisition.recorder.xdf_writer import XdfWriter
 from bci.errors import ConfigError, DataError, RecordingError
 from bci.stream import Chunk, StreamInfo
@@ -232,6 +232,8 @@ class XdfRecorder:
             writer.write_text(signal.quality.number, [(first_s, line) for line in quality.lines(chunk)])
             if signal.number is not None:
                 writer.write(signal.number, chunk.data, chunk.times)
+            # After them: a kill may cut a write, and an event must not come back at another sample.
+            writer.write_text(signal.quality.number, [(last_s, line) for line in event_lines(chunk)])
             writer.write_text(signal.markers.number, [(event.time, event.code) for event in chunk.events])
         signal.lines, signal.last_s = quality, last_s
         is_due = self._remind_at_s is None or last_s >= self._remind_at_s

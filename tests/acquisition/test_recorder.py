@@ -14,6 +14,7 @@ import pyxdf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bci.acquisition import recording
 from bci.acquisition.recorder.quality import row_flags, sample_numbers
 from bci.acquisition.recorder.recover import complete_length, open_complete
 from bci.acquisition.recorder.repair import repair
@@ -478,3 +479,22 @@ def test_twenty_kills_lose_nothing(tmp_path):
     for k, wait_s in enumerate(np.random.default_rng(7).uniform(0, 1.5, 20)):
         acknowledged, found = killed(tmp_path / f"{k}.xdf", wait_s)
         assert found >= acknowledged > 0
+
+
+def test_an_event_never_comes_back_without_its_sample_wherever_a_kill_cuts_the_write(tmp_path):
+    info = StreamInfo("amp", 100.0, (Channel("C3"), Channel("C4")))
+    with XdfRecorder(tmp_path / "whole.xdf", check=False) as recorder:
+        stream = recorder.add_stream(info)
+        sizes = []
+        for start in (0, 20):
+            times = np.arange(start, start + 20) / 100
+            event = Event(start + 15, (start + 15) / 100, str(start))
+            recorder.write(stream, Chunk(np.ones((20, 2)), times, start, info, (event,)))
+            sizes.append(recorder.path.stat().st_size)
+    content = (tmp_path / "whole.xdf").read_bytes()
+    for size in range(sizes[0], sizes[1] + 1, 29):
+        cut = tmp_path / f"{size}.xdf"
+        cut.write_bytes(content[:size])
+        (part,) = recording.load(cut)
+        assert [(e.sample, e.code) for e in part.events] in ([(15, "0")], [(15, "0"), (35, "20")])
+        assert all(e.sample < len(part.data) for e in part.events)
