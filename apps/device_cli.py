@@ -66,10 +66,11 @@ def check(as_json: bool, **options: Any) -> None:
 def verify(report: Path, public_key: Path | None, as_json: bool) -> None:
     """Say whether REPORT (.json or .html) is as it was made, and who signed it."""
     from bci.acquisition.conformance.page import read_report
+    from bci.acquisition.conformance.seal import read_public_key
     from bci.acquisition.conformance.seal import verify as verify_seal
 
     content = read_report(report)
-    said = verify_seal(content, public_key.read_text(encoding="ascii") if public_key else "")
+    said = verify_seal(content, read_public_key(public_key) if public_key else "")
     result = {"spec": content["driver"]["spec"], "reached": content["reached"], "seal": said}
     click.echo(json.dumps(result) if as_json else f"{result['spec']}: {result['reached']}; {said}")
 
@@ -77,11 +78,11 @@ def verify(report: Path, public_key: Path | None, as_json: bool) -> None:
 @device.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def key(path: Path) -> None:
-    """Make a key pair to sign reports with: PATH (keep it secret) and PATH.pub (publish it)."""
-    from bci.acquisition.conformance.seal import make_key
+    """Make a key pair to sign reports with: PATH (keep it secret) and its .pub (publish it)."""
+    from bci.acquisition.conformance.seal import make_key, public_path
 
     public = make_key(path)
-    click.echo(f"Wrote {path} (secret) and {path.with_suffix('.pub')}; the public key is {public}")
+    click.echo(f"Wrote {path} (secret) and {public_path(path)}; the public key is {public}")
 
 
 @device.command()
@@ -120,7 +121,10 @@ def check_driver(
     from bci.acquisition.conformance.seal import seal
     from bci.acquisition.conformance.subject import Subject
     from bci.acquisition.conformance.suite import CASES, named, run_cases
+    from bci.errors import ConfigError
 
+    if cases and require is not None:
+        raise ConfigError("a step of the ladder needs every case, got --case and --require; leave one of them out")
     chosen = named(cases) if cases else CASES
     if key is not None:
         seal({}, key)  # a key that cannot be used is said before the work, not after it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bci.acquisition.conformance.case import Outcome, Result, Step
+from bci.acquisition.conformance.case import Case, Outcome, Result, Step
 
 MEANING = {
     Step.BRONZE: "can be used: lifecycle, errors, shape and unit of the data",
@@ -44,20 +44,28 @@ class StepGrade:
     said: str
 
 
-def grade(results: Sequence[Result]) -> list[StepGrade]:
-    """Return the four steps from bronze to platinum."""
+def grade(results: Sequence[Result], cases: Sequence[Case] | None = None) -> list[StepGrade]:
+    """Return the four steps from bronze to platinum.
+
+    What is left out of `cases` (all of the kit if not given) keeps its step from being done.
+    """
+    from bci.acquisition.conformance.suite import CASES  # it is made of cases, as this is
+
+    whole = CASES if cases is None else cases
+    tried = {r.case.name for r in results}
     grades: list[StepGrade] = []
     for step in Step:
+        left_out = sum(c.step is step and c.name not in tried for c in whole)
         own = [r for r in results if r.case.step is step]
         failed = tuple(r.case.name for r in own if r.outcome is Outcome.FAILED)
         untested = tuple(r.case.name for r in own if r.outcome is Outcome.EXEMPT and r.untested)
         why = tuple(dict.fromkeys(r.reason for r in own if r.untested))
         exempt = tuple(dict.fromkeys(r.reason for r in own if r.outcome is Outcome.EXEMPT and not r.untested))
         below = not grades or grades[-1].is_done
-        is_done = below and bool(own) and not failed and not untested
+        is_done = below and bool(own) and not failed and not untested and not left_out
         ways = [f"failed: {', '.join(failed)}"] if failed else []
         ways += [f"untested: {len(untested)} cases ({'; '.join(why)})"] if untested else []
-        ways += ["no case was tried"] if not own else []
+        ways += [f"left out: {left_out} cases"] if left_out else []
         ways += [f"needs {grades[-1].step}"] if not below else []
         said = "; ".join(ways) if ways else "done" + (f", exempt: {'; '.join(exempt)}" if exempt else "")
         passed = sum(r.outcome is Outcome.PASSED for r in own)

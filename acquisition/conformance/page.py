@@ -43,9 +43,9 @@ def read_report(path: Path) -> dict[str, Any]:
     DataError
         If there is none, or the page shows something else than the report inside it says.
     """
-    text = path.read_text(encoding="utf-8")
-    found = _DATA.search(text)
     try:
+        text = path.read_text(encoding="utf-8")
+        found = _DATA.search(text)
         report = json.loads(found.group(1) if found else text)
     except ValueError as error:
         raise DataError(f"expected a report in {path}: {error}; give the .json or .html of bci device check") from error

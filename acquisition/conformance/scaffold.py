@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import re
 from importlib.resources import files
@@ -44,9 +45,10 @@ def scaffold(name: str, folder: Path) -> Path:
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise ConfigError(
-            f"a package needs a name of lower-case letters, digits and underscores, got {name!r}; try my_amp"
+            "a package needs a name of lower-case letters, digits and underscores that is no word of Python, got "
+            f"{name!r}; try my_amp"
         )
-    if name in names("devices") or name in ("bci", "tests"):
+    if name in names("devices") or name in ("bci", "tests") or importlib.util.find_spec(name) is not None:
         raise ConfigError(f"expected a new name, {name!r} is taken; choose another")
     target = folder / name
     if target.exists():

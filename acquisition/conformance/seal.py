@@ -32,6 +32,9 @@ def make_key(path: Path) -> str:
     """
     serialization, ed25519, _ = _cryptography()
     key = ed25519.Ed25519PrivateKey.generate()
+    public_file = public_path(path)
+    if public_file.exists():
+        raise ConfigError(f"expected a new file for the public key, {public_file} exists; choose another name")
     text = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -42,8 +45,29 @@ def make_key(path: Path) -> str:
     with os.fdopen(handle, "wb") as file:
         file.write(text)
     public = base64.b64encode(key.public_key().public_bytes_raw()).decode()
-    path.with_suffix(".pub").write_text(public + "\n", encoding="ascii")
+    with public_file.open("x", encoding="ascii") as file_of_public:
+        file_of_public.write(public + "\n")
     return public
+
+
+def public_path(path: Path) -> Path:
+    """Return where the public key of the private key in `path` goes: maker.pem and maker.pub, maker and maker.pub."""
+    if path.suffix == ".pub":
+        raise ConfigError(f"a name that ends in .pub is that of the public key, got {path}; name the secret one")
+    return path.with_suffix(".pub") if path.suffix in (".pem", ".key") else path.with_name(f"{path.name}.pub")
+
+
+def read_public_key(path: Path) -> str:
+    """Return the public key in a file; `ConfigError`, which shows nothing of the file, if it holds something else."""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+        is_key = len(base64.b64decode(text, validate=True)) == 32  # RFC 8032, sec. 5.1.5
+    except (OSError, ValueError) as error:  # binascii's and Unicode's errors are ValueErrors
+        reason = error.strerror if isinstance(error, OSError) else "it holds something else"
+        raise ConfigError(f"expected a public key (.pub of bci device key) in {path}: {reason}") from None
+    if not is_key:
+        raise ConfigError(f"expected a public key of 32 bytes in {path}, got another length; use bci device key")
+    return text
 
 
 def seal(report: Mapping[str, Any], key: Path | None = None) -> dict[str, Any]:

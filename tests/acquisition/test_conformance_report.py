@@ -15,7 +15,7 @@ from bci.acquisition.conformance.reference import ReferenceAmplifier, ReferenceD
 from bci.acquisition.conformance.report import make_report, summary
 from bci.acquisition.conformance.seal import make_key, seal, verify
 from bci.acquisition.conformance.subject import Subject
-from bci.acquisition.conformance.suite import run_cases
+from bci.acquisition.conformance.suite import CASES, run_cases
 from bci.clock import ManualClock
 from bci.errors import ConfigError, DataError, PluginError
 
@@ -24,7 +24,7 @@ def examined(driver=ReferenceDriver, emulated=True):
     logging.disable(logging.WARNING)
     clock = ManualClock(100.0)
     with ReferenceAmplifier(clock) as amplifier:
-        subject = Subject(lambda: driver(amplifier), amplifier if emulated else None, wall=clock, cycles=5)
+        subject = Subject(lambda: driver(amplifier), amplifier if emulated else None, wall=clock, cycles=10)
         with subject.fresh() as device:
             info = device.open()
         report = make_report("reference", subject, run_cases(subject), info)
@@ -71,13 +71,18 @@ def test_case_that_does_not_apply_does_not_hold_its_step():
         Result(one, Outcome.EXEMPT, "it does not measure impedance")
         for one in (case(step, Severity.MINOR)(_rule) for step in Step)
     ]
-    grades = grade(results)
+    grades = grade(results, [r.case for r in results])
     assert reached(grades) == "platinum"
     assert grades[0].said == "done, exempt: it does not measure impedance"
 
 
 def test_step_without_a_case_is_not_reached():
     assert reached(grade([])) == "none"
+
+
+def test_cases_that_were_left_out_keep_every_step_from_being_done():
+    first = Result(CASES[0], Outcome.PASSED, "")
+    assert reached(grade([first])) == "none" and "left out" in grade([first])[0].said
 
 
 def test_report_survives_json_and_names_no_host(report):

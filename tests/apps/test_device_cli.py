@@ -58,8 +58,19 @@ def test_failed_case_is_exit_code_1(folder):
     assert json.loads(done.output)["counts"] == {"passed": 1, "failed": 1, "exempt": 0}
 
 
-def test_step_can_be_required():
-    assert check("participant", "times_rise", more=["--require", "bronze"]).exit_code == 1
+def test_step_can_be_required_of_all_cases_only():
+    done = check("participant", "times_rise", more=["--require", "bronze"])
+    assert done.exit_code == 2 and "needs every case" in done.output
+
+
+def test_a_key_is_never_replaced_nor_shown():
+    assert call("device", "key", "z.pub").exit_code == 2
+    Path("q.pub").write_text("old")
+    assert call("device", "key", "q.pem").exit_code == 2 and Path("q.pub").read_text() == "old"
+    assert call("device", "key", "maker-1.0").exit_code == 0 and Path("maker-1.0.pub").exists()
+    assert check("participant", "times_rise", more=["--key", "maker-1.0", "--out", "r"]).exit_code == 0
+    done = call("device", "verify", "r.json", "--public-key", "maker-1.0")
+    assert done.exit_code == 2 and "PRIVATE" not in done.output
 
 
 def test_report_is_signed_with_a_key():

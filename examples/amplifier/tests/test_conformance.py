@@ -10,6 +10,6 @@ from bci.acquisition.conformance.suite import run_cases
 
 def test_driver_reaches_platinum():
     with Amp8Emulator() as emulator:
-        subject = Subject(lambda: Amp8(**emulator.settings), emulator, seconds=2.0, cycles=5)
+        subject = Subject(lambda: Amp8(**emulator.settings), emulator, seconds=2.0, cycles=10)
         results = run_cases(subject)
     assert reached(grade(results)) == "platinum", [(r.case.name, r.reason) for r in results if r.outcome != "passed"]
