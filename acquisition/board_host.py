@@ -120,7 +120,9 @@ class Host:
     # -------------------------------------------------------------- private
     def _hold(self, board: int, parameters: dict[str, Any]) -> None:
         """Lock the board against other sessions; `OSError` if one holds it. The lock ends with this process."""
-        identity = [str(parameters[key]) for key in _IDENTITIES if parameters.get(key)]
+        # The same port may have several names, such as the links in /dev/serial/by-id.
+        identity = [os.path.realpath(str(parameters[key])) if key == "serial_port" else str(parameters[key])
+                    for key in _IDENTITIES if parameters.get(key)]  # fmt: skip
         if not identity or board < 0:
             return
         try:

@@ -105,6 +105,11 @@ class LslInlet(Driver):
         self.query = {k: v for k, v in (("name", name), ("type", type), ("source_id", source_id)) if v}
         if not self.query:
             raise ConfigError("an LSL stream needs a name, type or source_id to be found by, got none; try lsl:NAME")
+        if not (0 < timeout_s < math.inf and buffer_s > 0):
+            raise ConfigError(
+                f"an LSL stream is looked for and kept for longer than 0 s, got timeout_s={timeout_s} and "
+                f"buffer_s={buffer_s}; correct them"
+            )
         if hostname:
             self.query["hostname"] = hostname
         self.markers, self.allow_unnamed = markers, allow_unnamed

@@ -81,18 +81,18 @@ class Ledger:
 
     @property
     def n_lost(self) -> int:
-        """Samples that never arrived."""
-        return sum(r.n for r in self._records if r.lost)
+        """Samples that never arrived; one that two faults took is lost once."""
+        return sum(n for _, n in self.gaps())
 
     def gaps(self) -> list[tuple[int, int]]:
         """Return (first sample after the gap, samples lost) for every run of lost samples, as a report has it."""
         runs: list[list[int]] = []
         for first, n in sorted((r.first, r.n) for r in self._records if r.lost):
-            if runs and runs[-1][0] == first:
-                runs[-1] = [first + n, runs[-1][1] + n]
+            if runs and first <= runs[-1][1]:
+                runs[-1][1] = max(runs[-1][1], first + n)
             else:
-                runs.append([first + n, n])
-        return [(after, n) for after, n in runs]
+                runs.append([first, first + n])
+        return [(after, after - first) for first, after in runs]
 
     def as_json(self) -> str:
         """Return everything as JSON."""

@@ -28,6 +28,9 @@ EXTRAS = {
     "websockets": "vr",
     "gymnasium": "control",
     "highway_env": "control",
+    "edfio": "export",
+    "mne_bids": "bids",
+    "cryptography": "sign",
 }
 
 

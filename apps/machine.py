@@ -199,6 +199,13 @@ def lsl_loop() -> Check:
     return check("LSL", sample == [1.0], words, fix, needed=False)
 
 
+def firewall() -> Check:
+    """Whether a firewall is on that may keep LSL from other machines; what crosses it cannot be tried from here."""
+    seen = _firewalls()
+    said = "one is on: LSL streams of other machines may not come through" if seen else "none was seen"
+    return check("firewall", not seen, said, f"let {LSL_PORTS} through{seen}", needed=False)
+
+
 def _firewalls() -> str:
     """Return which firewall seems to be on, in brackets; "" if none is seen."""
     seen = []
@@ -249,6 +256,7 @@ def serial_ports() -> Check:
 
 
 CHECKS: tuple[Callable[[], Check], ...] = (
-    clock, time_service, cores, timing, governor, real_time, space, writing, multicast, lsl_loop, board, serial_ports,
+    clock, time_service, cores, timing, governor, real_time, space, writing, multicast, firewall, lsl_loop, board,
+    serial_ports,
 )  # fmt: skip
 """All of these, in order."""

@@ -117,7 +117,7 @@ def _block(
         if len(cells) < width:
             continue
         with contextlib.suppress(ValueError):
-            rows.append([float(cells[k]) for k in columns])
+            rows.append([float(cells[k].strip() or "nan") for k in columns])  # an empty cell: unknown
             good.append(number)
     return np.array(rows).reshape(len(rows), len(columns)), good
 

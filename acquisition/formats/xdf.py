@@ -60,7 +60,8 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
     streams, _ = pyxdf.load_xdf(file, synchronize_clocks=True, dejitter_timestamps=False, verbose=None)
     room.progress(0.8)
     stream = _chosen(streams, settings.stream, path, room)
-    texts = [s for s in streams if s["info"]["channel_format"][0] == "string" and len(s["time_stamps"])]
+    texts = [s for s in streams if len(s["time_stamps"]) and s is not stream and (
+        s["info"]["channel_format"][0] == "string" or float(s["info"]["nominal_srate"][0]) == 0)]  # fmt: skip
     return _found(stream, texts, path, bool(chunks.damage), settings.salvage, room)
 
 
@@ -195,10 +196,15 @@ def _foreign_marks(
         if not any(word in f"{name} {_text(stream['info'], 'type')}".lower() for word in _MARKERS):
             continue
         for time_s, value in zip(stream["time_stamps"], stream["time_series"], strict=True):
-            row = int(np.searchsorted(times, time_s - 1e-3 / sfreq))
-            if row < len(times):
-                marks.append((int(numbers[row]), str(value[0]), name))
+            # As in recordings of ours, what came after the last sample stands at it.
+            row = min(int(np.searchsorted(times, time_s - 1e-3 / sfreq)), len(times) - 1)
+            marks.append((int(numbers[row]), "|".join(_code(v) for v in value), name))
     return marks
+
+
+def _code(value: Any) -> str:
+    """Return a marker as text: 7 and 7.0 are "7"."""
+    return str(int(value)) if isinstance(value, int | float | np.number) and float(value).is_integer() else str(value)
 
 
 def _xdf_info(stream: Any, path: Path) -> tuple[NDArray[np.float64] | None, StreamInfo]:

@@ -25,7 +25,7 @@ _FIRST_S = 5.0
 """A rate over less than this is not believed, s."""
 _PER_SAMPLE = 9
 """Bytes that XDF adds to each sample: the length of its time stamp, and the stamp."""
-_PER_CHUNK, _CHUNKS_PER_S = 150.0, 200.0
+_PER_CHUNK, _CHUNKS_PER_S = 165.0, 250.0
 """Bytes that a chunk adds to file and check file, and how many a device delivers per second at the most."""
 
 

@@ -211,7 +211,7 @@ class XdfRecorder:
     def _begin_text(self, text: _Text) -> None:
         is_marker = text.name == "Markers"
         kind = "Markers" if is_marker else "Text"
-        precious = is_marker or text.name.endswith("-quality")
+        precious = is_marker or text.name in ("Config", "Quality", "Device") or text.name.endswith("-quality")
         text.number = self._open_writer().add_text(text.name, kind, keep=precious)
 
     def _begin(self, signal: _Signal, dtype: np.dtype[Any]) -> None:

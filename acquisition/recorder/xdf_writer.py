@@ -271,7 +271,8 @@ class XdfWriter:
             os.ftruncate(self._fd, self._length)
         raise RecordingError(
             f"the recording {self.path.name} was to grow by {size} bytes, but: {error.strerror}; all {self._length} "
-            "bytes before are kept; free space, record to another disk, or name a second place with fallback="
+            "bytes before are kept; free space, record to another disk, or name a second place with --fallback "
+            "(in Python fallback=)"
         ) from error
 
     def _sync(self) -> None:

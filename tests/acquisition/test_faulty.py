@@ -13,7 +13,7 @@ from bci.acquisition.faults import Chance, Fault, FaultKind, Script
 from bci.acquisition.faulty import LINK_DOWN, FaultyDevice, FaultyReplay
 from bci.acquisition.participant import Participant
 from bci.acquisition.recorder.xdf_recorder import XdfRecorder
-from bci.acquisition.truth import Ledger, differences
+from bci.acquisition.truth import Ledger, Record, differences
 from bci.clock import MonotonicClock
 from bci.errors import ConfigError, DeviceLost, FormatError
 from bci.ports import HasEnd
@@ -253,3 +253,8 @@ def test_a_live_source_cannot_run_ahead():
     device = FaultyDevice(Counting(clock=MonotonicClock()), faults=[fault("drift", 0.0, amount=100.0)])
     with pytest.raises(ConfigError, match="real time"):
         device.open()
+
+
+def test_what_two_faults_took_is_lost_once():
+    ledger = Ledger([Record(FaultKind.LOSS, first, 10, 1.0, lost=True) for first in (250, 255)], 500)
+    assert ledger.n_lost == 15 and ledger.gaps() == [(265, 15)]

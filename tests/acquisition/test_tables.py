@@ -149,3 +149,10 @@ def test_openbci_without_names_is_refused(tmp_path):
     path.write_text("\n".join(path.read_text(encoding="utf-8").splitlines()[:4]), encoding="utf-8")
     with pytest.raises(FormatError, match="Sample Index"):
         load(path)
+
+
+def test_an_empty_cell_is_unknown_and_its_line_is_kept(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("time,C3,C4\n" + "".join(f"{k / 250},{k},{'' if k == 3 else k}\n" for k in range(50)))
+    (part,) = load(path)
+    assert len(part.data) == 50 and np.isnan(part.data[3, 1]) and part.data[3, 0] == 3
