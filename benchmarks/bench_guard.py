@@ -46,6 +46,8 @@ def make(value=0.8, age_s=0.05):
     global sequence, sent_s
     sequence, sent_s = sequence + 1, time.monotonic()
     return pack(Frame(sequence, sent_s, value, age_s, QUALITY), COMMAND, token)
+def broken(data):  # never by a fixed byte: once in 256 frames it is the right one
+    return data[:-1] + bytes([data[-1] ^ 255])
 turn_s = time.monotonic()
 while True:
     fault = memory[0]
@@ -54,7 +56,7 @@ while True:
         out.sendto(last, ("127.0.0.1", port))
         memory[8:16] = struct.pack("d", sent_s)
     elif fault != 2:  # 2 is silent
-        data = {3: lambda: last, 4: lambda: make(math.nan), 5: lambda: make(7.0), 6: lambda: make()[:-1] + b"x",
+        data = {3: lambda: last, 4: lambda: make(math.nan), 5: lambda: make(7.0), 6: lambda: broken(make()),
                 7: lambda: make(0.8, 5.0), 8: lambda: os.urandom(100)}[fault]()
         out.sendto(data, ("127.0.0.1", port))
         if fault == 8:
