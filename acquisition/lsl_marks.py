@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bci.acquisition.codes import event_code
 from bci.acquisition.lsl_find import find_again
 from bci.acquisition.lsl_link import answering, connect, measured_offset
 from bci.acquisition.lsl_local import load_pylsl
@@ -72,10 +72,10 @@ class LslMarks:
         try:
             if inlet is not None and timeout_s > 0:
                 row, stamp = inlet.pull_sample(timeout_s)
-                taken += [] if row is None else [(_joined(row), stamp)]
+                taken += [] if row is None else [(event_code(row), stamp)]
             while inlet is not None and inlet.samples_available():
                 rows, stamps = inlet.pull_chunk(0.0, 16)
-                taken += [(_joined(row), stamp) for row, stamp in zip(rows, stamps, strict=True)]
+                taken += [(event_code(row), stamp) for row, stamp in zip(rows, stamps, strict=True)]
         except self._lsl.util.LostError:
             self._lose()
         return taken
@@ -128,12 +128,3 @@ class LslMarks:
             self.breaks[-1]["back"] = self._lsl.local_clock()
         _log.warning("LSL marker stream %r is back", found.name())
         return True
-
-
-def _joined(row: Sequence[Any]) -> str:
-    return "|".join(_code(v) for v in row)
-
-
-def _code(value: Any) -> str:
-    """Return a marker's value as an event code: 7.0 is "7"."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,18 @@ def described(entries: Sequence[Entry], content: str) -> tuple[NDArray[np.float6
         channels.append(Channel(name, kind, "uV" if is_voltage(unit) else unit, _position(entry)))
     scale = None if all(s == 1.0 for s in scales) else np.array(scales)
     return scale, tuple(channels)
+
+
+def xdf_entry(node: Any) -> Entry:
+    """Return the description that stands in one channel node of an XDF header, as pyxdf gives it."""
+
+    def text(*path: str) -> str:
+        at = node
+        for key in path:
+            at = at.get(key, [None])[0] if hasattr(at, "get") else None
+        return at if isinstance(at, str) else ""
+
+    return text
 
 
 def _scale(entry: Entry) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.acquisition.driver import Driver, Samples
-from bci.acquisition.montage import Entry, described
+from bci.acquisition.montage import described, xdf_entry
 from bci.acquisition.recorder.quality import row_flags, sample_numbers
 from bci.acquisition.recorder.recover import open_complete
 from bci.acquisition.rig import Rig
@@ -294,16 +294,6 @@ def _described(stream: Any, path: Path) -> tuple[NDArray[np.float64] | None, Str
         nodes = head["desc"][0]["channels"][0]["channel"]
     except (KeyError, TypeError, IndexError):
         raise FormatError(f"expected the channels of {head['name'][0]} in {path.name}, it has none") from None
-    scale, channels = described([_entry(node) for node in nodes], head["type"][0] or "eeg")
+    scale, channels = described([xdf_entry(node) for node in nodes], head["type"][0] or "eeg")
     info = StreamInfo(head["name"][0], float(head["nominal_srate"][0]), channels, path.name)
     return scale, replace(info, meta={"recorded": "true"})
-
-
-def _entry(node: Any) -> Entry:
-    def text(*path: str) -> str:
-        at = node
-        for key in path:
-            at = at.get(key, [None])[0] if hasattr(at, "get") else None
-        return at if isinstance(at, str) else ""
-
-    return text

@@ -53,11 +53,6 @@ class StampTracker:
         self._seen = 0
         self._window_n, self._window_low, self._low_before = 0, float("inf"), float("inf")
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether the stamps so far were spaced exactly."""
-        return self._exact
-
     def follow(self, stamps: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
         """Take the next stamps, s; return smooth times, s, and (row, lost before that row) for each loss.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bci.apps.display import has_display
 from bci.apps.drill import drill
 from bci.apps.operator import Operator
 from bci.apps.pictures import take_pictures
@@ -29,7 +29,7 @@ from bci.runtime.run import Run
 from bci.runtime.session import Session
 from bci.safety.console import ScriptedOperator
 from bci.safety.link import guarded
-from bci.settings import split_spec
+from bci.settings import plugin_name, split_spec
 
 PLUGS = {"hand": "rehabilitation hand", "stimulator": "simulated stimulator", "vr": "virtual scene", "car": "car"}
 PLUG_EVENTS = {
@@ -103,13 +103,8 @@ def run_demo(
     for line in missing:
         say(line)
     folder = _new_folder(out)
-    seen = _Seen()
     with FollowSignal() as bar:
-
-        def on_turn(turn: Turn) -> None:
-            bar(turn)
-            seen(turn)
-
+        seen = _Seen(bar)
         session = Session(
             source,
             MotorImagery(n_trials=10),
@@ -117,7 +112,7 @@ def run_demo(
             effectors=list(plugs.values()),
             record=folder / "session.xdf",
             seed=seed,
-            on_turn=on_turn,
+            on_turn=seen,
         )
         try:
             calibration, run, states = _play(session, folder, minutes, seen, say)
@@ -128,22 +123,28 @@ def run_demo(
     say("Safety drill: the decoder is killed while it drives ...")
     drilled = drill()
     pictures = take_pictures(folder, run)
-    result = _result(session, run, drilled, states, folder, time.monotonic() - begin_s)
-    result["plugs"] = dict(seen.counts)
-    result["guard_logs"] = [str(path) for path in session.outputs.logs]
+    result = _result(session, run, drilled, states, folder, time.monotonic() - begin_s) | {
+        "plugs": dict(seen.counts), "guard_logs": [str(path) for path in session.outputs.logs],
+    }  # fmt: skip
     facts = _facts(result, device, decoder)
     report = write_report(
         folder / "report.html", "Motor imagery, one session", run, calibration,
         {"cross-validated": session.score, "online": run.score}, facts, pictures,
     )  # fmt: skip
+    result |= {"report": str(report), "pictures": {k: str(v) for k, v in pictures.items()}}
+    _tell(result, facts, say)
+    return result
+
+
+def _tell(result: dict[str, Any], facts: Sequence[tuple[str, str]], say: Callable[[str], None]) -> None:
+    """Say what was measured, and where everything is."""
     for name, text in facts:
         say(f"  {name:<22} {text}")
-    say(f"\nRecording: {result['recording']}\nReport:    {report}")
+    say(f"\nRecording: {result['recording']}\nReport:    {result['report']}")
     for path in result["guard_logs"]:
         say(f"Guard log: {path}")
-    for caption, path in pictures.items():
+    for caption, path in result["pictures"].items():
         say(f"Picture:   {path} ({caption}, drawn for the strongest command of the run)")
-    return {**result, "report": str(report), "pictures": {k: str(v) for k, v in pictures.items()}}
 
 
 def _play(
@@ -192,7 +193,8 @@ def _calibrate(session: Session) -> Calibration:
 class _Seen:
     """Count what the plugs did; hold simulated time back to real time for a while, since windows cannot hurry."""
 
-    def __init__(self) -> None:
+    def __init__(self, bar: FollowSignal) -> None:
+        self._bar = bar
         self.counts: Counter[str] = Counter()
         self._until_s = self._offset_s = float("nan")
         self._paced_s = 0.0
@@ -202,6 +204,7 @@ class _Seen:
         self._paced_s = seconds
 
     def __call__(self, turn: Turn) -> None:
+        self._bar(turn)
         for event in turn.chunk.events:
             for begin, what in PLUG_EVENTS.items():
                 if event.code.startswith(begin):
@@ -218,13 +221,13 @@ class _Seen:
 
 
 def _source(device: str, live: bool, seed: int, strength: float, events: Sequence[str]) -> Any:
-    plain, given = split_spec(device)
+    given = split_spec(device)[1]
     speed: float | str = 1.0 if live else "max"
     defaults: dict[str, dict[str, Any]] = {
         "participant": {"seed": seed, "strength": strength, "speed": speed},
         "replay": {"speed": speed, "rename": {"T0": "rest", "T1": "left", "T2": "right"} | renamed(events, CLASSES)},
     }
-    settings = defaults.get(plain.partition(":")[0], {})
+    settings = defaults.get(plugin_name(device), {})
     return create("devices", device, **{k: v for k, v in settings.items() if k not in given})
 
 
@@ -243,11 +246,6 @@ def _plugs(show: bool) -> tuple[dict[str, Effector], list[str]]:
         except PluginError as error:
             missing.append(f"Without the {what}: {error}")
     return plugs, missing
-
-
-def has_display() -> bool:
-    """Return whether a window could be seen."""
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _new_folder(out: Path) -> Path:

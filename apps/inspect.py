@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from bci.apps import machine
+from bci.apps.display import has_display
 from bci.apps.machine import Check, check
 from bci.errors import DataError, PluginError
 from bci.registry import names
@@ -95,7 +95,7 @@ def _module(name: str, extra: str) -> Check:
 
 
 def _screen() -> Check:
-    there = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform != "linux"
+    there = has_display()
     found = "found" if there else "none; windows are drawn offscreen"
     return check("screen", there, found, "log in at the machine's own screen to see windows", needed=False)
 

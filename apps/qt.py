@@ -15,6 +15,7 @@ from PySide6.QtCore import QEventLoop, QLibraryInfo, QMessageLogContext, Qt, QTi
 from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import QApplication
 
+from bci.apps.display import has_display
 from bci.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def _log_message(kind: QtMsgType, context: QMessageLogContext, text: str) -> Non
 def _choose_platform() -> None:
     if not sys.platform.startswith("linux") or os.environ.get("QT_QPA_PLATFORM"):
         return
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if not has_display():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
         log.warning("no display here: windows are drawn in memory only (QT_QPA_PLATFORM=offscreen)")
     elif not os.environ.get("WAYLAND_DISPLAY") and (missing := missing_library()):

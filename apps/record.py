@@ -19,9 +19,10 @@ from bci.ports import HasEnd, RecordsBeside
 from bci.registry import create
 from bci.runtime.describe import describe, versions
 from bci.runtime.loop import keep_report
-from bci.settings import split_spec
-from bci.signal.quality import Quality, QualityWatch
-from bci.stream import Chunk, StreamInfo
+from bci.runtime.verdicts import VerdictLog
+from bci.settings import plugin_name, split_spec
+from bci.signal.quality import QualityWatch
+from bci.stream import Chunk
 
 _BAR = "{l_bar}{bar}| {n:.0f} s"
 _OPEN_BAR = "{desc}: {n:.0f} s"
@@ -62,15 +63,17 @@ def record_device(
         stream = recorder.add_stream(info)
         if isinstance(device, RecordsBeside):
             device.record_beside(recorder)
-        verdicts = _Verdicts(info, recorder)
+        watch = QualityWatch(info)
+        verdicts = VerdictLog(watch, recorder)
         device.start()
         bar = tqdm(total=seconds, desc=path.name, disable=None, bar_format=_BAR if seconds else _OPEN_BAR)
         with bar:
             while seconds is None or tally.samples + tally.lost < seconds * info.sfreq:
                 chunk = device.read(0.1)
                 recorder.write(stream, chunk)
-                verdicts.keep(chunk)
                 tally.add(chunk)
+                watch.split(chunk)
+                verdicts.keep(chunk, tally.last_s)
                 bar.update(chunk.n_samples / info.sfreq)
                 if isinstance(device, HasEnd) and device.at_end:
                     break
@@ -130,25 +133,8 @@ def serve_recording(
 
 def _pace(spec: str, seconds: float | None) -> dict[str, float]:
     """Return the settings by which a simulated person without an end does not fill the disk at full speed."""
-    plain, given = split_spec(spec)
-    is_person = plain.partition(":")[0] == "participant"
-    return {"speed": 1.0} if is_person and seconds is None and "speed" not in given else {}
-
-
-class _Verdicts:
-    """Keep what is judged of the signal beside it, as a session does."""
-
-    def __init__(self, info: StreamInfo, recorder: Any) -> None:
-        self._watch, self._recorder, self._stream = QualityWatch(info), recorder, recorder.add_text("Quality")
-        self._before: Quality | None = None
-
-    def keep(self, chunk: Chunk) -> None:
-        self._watch.split(chunk)
-        for quality in self._watch.take_changes():
-            if chunk.n_samples:
-                row = min(max(quality.sample - chunk.start, 0), chunk.n_samples - 1)
-                self._recorder.write_text(self._stream, float(chunk.times[row]), quality.line(self._before))
-            self._before = quality
+    endless = seconds is None and "speed" not in split_spec(spec)[1]
+    return {"speed": 1.0} if endless and plugin_name(spec) == "participant" else {}
 
 
 class _Tally:

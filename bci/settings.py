@@ -29,6 +29,11 @@ def split_spec(spec: str) -> tuple[str, dict[str, str]]:
     return first, settings
 
 
+def plugin_name(spec: str) -> str:
+    """Return the name in a spec: "lsl" of ``"lsl:Amp,markers=M"``."""
+    return split_spec(spec)[0].partition(":")[0]
+
+
 def from_texts(plugin: Any, texts: Mapping[str, str]) -> dict[str, Any]:
     """Return `texts` as the values that the constructor of `plugin` takes: "3" is a number where one is needed."""
     hints = _hints(plugin)

@@ -81,9 +81,9 @@ def _archive(path: Path) -> dict[str, NDArray[Any]]:
                 found[key] = np.frombuffer(content, dtype, offset=file.tell()).reshape(
                     shape, order="F" if in_columns else "C"
                 )
+    except FormatError:  # a ValueError that says what is wrong already
+        raise
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
-        if isinstance(error, FormatError):
-            raise
         raise FormatError(
             f"expected an archive of NumPy arrays at {path}, got a damaged one ({error}); take another copy",
             readable=", ".join(found),

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.acquisition.codes import event_code
 from bci.acquisition.formats.found import Cut, Found, Room, Settings, copy_rows
 from bci.acquisition.formats.xdf_chunks import Spans, Survey, survey
-from bci.acquisition.montage import Entry, described
+from bci.acquisition.montage import described, xdf_entry
 from bci.acquisition.recorder.quality import row_flags, sample_numbers
 from bci.acquisition.stamps import numbered
 from bci.errors import FormatError
@@ -198,13 +199,8 @@ def _foreign_marks(
         for time_s, value in zip(stream["time_stamps"], stream["time_series"], strict=True):
             # As in recordings of ours, what came after the last sample stands at it.
             row = min(int(np.searchsorted(times, time_s - 1e-3 / sfreq)), len(times) - 1)
-            marks.append((int(numbers[row]), "|".join(_code(v) for v in value), name))
+            marks.append((int(numbers[row]), event_code(value), name))
     return marks
-
-
-def _code(value: Any) -> str:
-    """Return a marker as text: 7 and 7.0 are "7"."""
-    return str(int(value)) if isinstance(value, int | float | np.number) and float(value).is_integer() else str(value)
 
 
 def _xdf_info(stream: Any, path: Path) -> tuple[NDArray[np.float64] | None, StreamInfo]:
@@ -216,15 +212,5 @@ def _xdf_info(stream: Any, path: Path) -> tuple[NDArray[np.float64] | None, Stre
     except (KeyError, TypeError, IndexError):
         nodes = []
     nodes = [*nodes, *[{}] * n_channels][:n_channels]
-    scale, channels = described([_entry(node) for node in nodes], _text(head, "type") or "eeg")
+    scale, channels = described([xdf_entry(node) for node in nodes], _text(head, "type") or "eeg")
     return scale, StreamInfo(_name(stream), float(head["nominal_srate"][0]), channels, path.name)
-
-
-def _entry(node: Any) -> Entry:
-    def text(*path: str) -> str:
-        at = node
-        for key in path:
-            at = at.get(key, [None])[0] if hasattr(at, "get") else None
-        return at if isinstance(at, str) else ""
-
-    return text

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
+from bci.apps.display import has_display
 from bci.decision import Command
 from bci.errors import BciError
 from bci.ports import Effector, ExplainsLimits, HasStop, OwnsLoop, ReportsEvents, ShowsStatus, Status
@@ -279,7 +280,7 @@ def main() -> None:
     os.dup2(2, 1)  # what an effector prints must not mix with the answers
     with contextlib.suppress(OSError, AttributeError):
         os.nice(-5)  # busy cores must not delay the safe state; needs rights, and is not needed for correctness
-    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if not has_display():
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     lines = _line_reader(0)

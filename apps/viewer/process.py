@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bci.apps.viewer.feed import Feed
 from bci.apps.viewer.model import Filters
 from bci.errors import ConfigError
-from bci.settings import split_spec
+from bci.settings import plugin_name
 
 if TYPE_CHECKING:
     from bci.apps.viewer.scope import Scope
@@ -135,7 +135,7 @@ def _show(scope: Scope, feed: Feed, seconds: float | None, screenshot: Path | No
     from bci.apps import qt
 
     interrupts.arm()
-    kind = split_spec(feed.device)[0].partition(":")[0]
+    kind = plugin_name(feed.device)
     scope.source.name = kind if kind == scope.model.info.name else f"{kind}: {scope.model.info.name}"
     scope.show()
     first_s = float("nan")

@@ -73,11 +73,6 @@ class Welch:
         count = known.sum(axis=0)
         return np.where(known, parts, 0.0).sum(axis=0) / np.where(count, count, np.nan)
 
-    @property
-    def n_segments(self) -> int:
-        """How many segments are averaged now."""
-        return len(self._parts)
-
     def _periodogram(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         centred = (x - x.mean(axis=0)) * self._taper[:, None]
         power = np.abs(np.fft.rfft(centred.T, axis=1)) ** 2  # along memory: twice as fast

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from bci.errors import BciError, ConfigError
 from bci.ports import Device, HasEnd, RecordsBeside, Reports
 from bci.runtime.describe import describe
+from bci.runtime.verdicts import VerdictLog
 from bci.signal.pipeline import Pipeline
 from bci.signal.quality import Quality, QualityWatch
 from bci.signal.window import Cut
@@ -114,8 +115,8 @@ class Loop:
         on_turn: Callable[[Turn], None] | None = None,
     ) -> None:
         self._device, self._pipeline, self._recorder, self._on_turn = device, pipeline, recorder, on_turn
-        self._stream = self._verdicts = -1
-        self._noted: Quality | None = None
+        self._stream = -1
+        self._verdicts: VerdictLog | None = None
         self._again: Turn | None = None
         self.quality: QualityWatch | None = None
         """Judges the raw signal; exists once the device is open."""
@@ -133,7 +134,7 @@ class Loop:
         if self._recorder is not None:
             self._recorder.open()
             self._stream = self._recorder.add_stream(self.info)
-            self._verdicts, self._noted = self._recorder.add_text("Quality"), None
+            self._verdicts = VerdictLog(self.quality, self._recorder)
             if isinstance(self._device, RecordsBeside):
                 self._device.record_beside(self._recorder)
         return self.info
@@ -195,21 +196,11 @@ class Loop:
         """Return the windows that `chunk` completes, and the time spent on them per stage (s)."""
         begin = time.perf_counter()
         parts = [chunk] if self.quality is None else self.quality.split(chunk)
-        self._record_verdicts(chunk)
+        if self._verdicts is not None:
+            self._verdicts.keep(chunk, self.next_s)
         spent = {"blocks": time.perf_counter() - begin, "window": 0.0}
         cuts: list[Cut] = []
         for part in parts:
             cuts += self._pipeline.push(part)
             spent = {name: spent[name] + s for name, s in self._pipeline.last_stages.items()}
         return cuts, spent
-
-    def _record_verdicts(self, chunk: Chunk) -> None:
-        """Keep each change of a verdict, with the number of the first sample that it holds for."""
-        if self.quality is None:
-            return
-        for quality in self.quality.take_changes():
-            if self._recorder is not None:
-                row = min(max(quality.sample - chunk.start, 0), chunk.n_samples - 1)
-                time_s = float(chunk.times[row]) if chunk.n_samples else self.next_s
-                self._recorder.write_text(self._verdicts, time_s, quality.line(self._noted))
-            self._noted = quality

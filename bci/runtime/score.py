@@ -176,18 +176,6 @@ def fit_decoder(decoder: Decoder, X: NDArray[np.float64], y: NDArray[Any], group
     return decoder.fit(X, y)
 
 
-def cross_validate(
-    decoder: Decoder,
-    X: NDArray[np.float64],
-    y: NDArray[Any],
-    groups: NDArray[np.int64],
-    n_splits: int = 5,
-    seed: int = 0,
-) -> Score:
-    """Score an unfitted `decoder` per trial, by folds over trials; see `out_of_fold`."""
-    return out_of_fold(decoder, X, y, groups, n_splits, seed)[0]
-
-
 def out_of_fold(
     decoder: Decoder,
     X: NDArray[np.float64],

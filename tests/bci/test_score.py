@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bci.errors import DataError
-from bci.runtime.score import Score, binomial_interval, chance_limit, cross_validate, grouped_folds, trial_answers
+from bci.runtime.score import Score, binomial_interval, chance_limit, grouped_folds, out_of_fold, trial_answers
 
 
 class Nearest:
@@ -53,7 +53,7 @@ def test_answer_of_a_trial_sums_its_evidence():
 def test_noise_scores_at_chance():
     rng = np.random.default_rng(0)
     y = np.tile(["a", "b"], 100)
-    score = cross_validate(Nearest(), rng.standard_normal((200, 2, 10)), y, np.arange(200))
+    score, *_ = out_of_fold(Nearest(), rng.standard_normal((200, 2, 10)), y, np.arange(200))
     assert score.interval[0] < 0.5 < score.interval[1]
 
 
@@ -61,12 +61,12 @@ def test_signal_is_found():
     rng = np.random.default_rng(0)
     y = np.tile(["a", "b"], 20)
     X = rng.standard_normal((40, 2, 10)) + 5.0 * (y == "b")[:, None, None]
-    assert cross_validate(Nearest(), X, y, np.arange(40)).accuracy == 1.0
+    assert out_of_fold(Nearest(), X, y, np.arange(40))[0].accuracy == 1.0
 
 
 def test_one_class_is_refused():
     with pytest.raises(DataError, match="collect more trials"):
-        cross_validate(Nearest(), np.zeros((4, 1, 5)), np.array(["a"] * 4), np.arange(4))
+        out_of_fold(Nearest(), np.zeros((4, 1, 5)), np.array(["a"] * 4), np.arange(4))
 
 
 def test_score_says_everything():
