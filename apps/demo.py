@@ -46,6 +46,7 @@ PLUG_EVENTS = {
 PACED_S = 25.0
 """How much of the driving is held back to real time, s: a hand and a car need that to move."""
 CLASSES = ("left", "right", "rest")
+DRAWN = "drawn for the strongest command of the run"
 CAP_MA = 10.0
 """What the simulated patient and operator agree on, mA."""
 
@@ -129,7 +130,8 @@ def run_demo(
     facts = _facts(result, device, decoder)
     report = write_report(
         folder / "report.html", "Motor imagery, one session", run, calibration,
-        {"cross-validated": session.score, "online": run.score}, facts, pictures,
+        {"cross-validated": session.score, "online": run.score}, facts,
+        {f"{caption}, {DRAWN}": path for caption, path in pictures.items()},
     )  # fmt: skip
     result |= {"report": str(report), "pictures": {k: str(v) for k, v in pictures.items()}}
     _tell(result, facts, say)
@@ -144,7 +146,7 @@ def _tell(result: dict[str, Any], facts: Sequence[tuple[str, str]], say: Callabl
     for path in result["guard_logs"]:
         say(f"Guard log: {path}")
     for caption, path in result["pictures"].items():
-        say(f"Picture:   {path} ({caption}, drawn for the strongest command of the run)")
+        say(f"Picture:   {path} ({caption}, {DRAWN})")
 
 
 def _play(

@@ -48,7 +48,7 @@ def record_device(
     """
     if seconds is not None and not seconds > 0:
         raise ConfigError(f"a recording lasts longer than 0 s, got {seconds:g} s; leave it out to record until Ctrl+C")
-    device: Any = create("devices", spec, **_pace(spec, seconds))
+    device: Any = create("devices", spec, **pace_of(spec, seconds))
     if force:
         path = _free(path)
     config = {"device": describe(device), "versions": versions()}
@@ -131,8 +131,8 @@ def serve_recording(
     return {"path": str(path), "name": name, "samples": n, "text": f"Sent {n} samples of {path.name} as {name!r}."}
 
 
-def _pace(spec: str, seconds: float | None) -> dict[str, float]:
-    """Return the settings by which a simulated person without an end does not fill the disk at full speed."""
+def pace_of(spec: str, seconds: float | None = None) -> dict[str, float]:
+    """Return the settings by which a simulated person without an end runs in real time and not as fast as can be."""
     endless = seconds is None and "speed" not in split_spec(spec)[1]
     return {"speed": 1.0} if endless and plugin_name(spec) == "participant" else {}
 

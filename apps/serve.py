@@ -8,8 +8,8 @@ from typing import Any
 from tqdm import tqdm
 
 from bci.acquisition.lsl_serve import serve
+from bci.apps.record import pace_of
 from bci.registry import create
-from bci.settings import split_spec
 from bci.stream import Chunk
 
 _BAR = "{desc}: {n:.0f} s"
@@ -29,10 +29,7 @@ def serve_device(spec: str, name: str, keep_s: float, say: Callable[[str], None]
     say : callable
         Takes what a person should know before it begins.
     """
-    # A simulated person at full speed would be over before anybody looks.
-    first, given = split_spec(spec)
-    pace = {"speed": 1.0} if first == "participant" and "speed" not in given else {}
-    device: Any = create("devices", spec, **pace)
+    device: Any = create("devices", spec, **pace_of(spec))
     with tqdm(desc=name, disable=None, bar_format=_BAR, delay=0.1) as bar:
 
         def follow(chunk: Chunk | None) -> None:

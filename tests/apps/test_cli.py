@@ -160,6 +160,6 @@ def test_the_demo_runs_on_a_recording_on_a_board_and_over_lsl(tmp_path):
     ],
 )  # fmt: skip
 def test_a_simulated_person_without_an_end_is_recorded_in_real_time(spec, seconds, pace):
-    from bci.apps.record import _pace
+    from bci.apps.record import pace_of
 
-    assert _pace(spec, seconds) == pace
+    assert pace_of(spec, seconds) == pace
