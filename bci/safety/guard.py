@@ -22,7 +22,7 @@ from typing import Any
 from bci.safety.envelope import Envelope
 from bci.safety.eventlog import EventLog, LogWriter
 from bci.safety.frame import COMMAND, OUTPUT, Frame, FrameError, pack, unpack
-from bci.safety.machine import HOST, PERSON, STATES, Act, Event, Fault, Junk, Machine, Rules, State, Tick, step
+from bci.safety.machine import ASKED, HOST, PERSON, STATES, Act, Event, Fault, Junk, Machine, Rules, State, Tick, step
 
 TICK_S = 0.005
 _REPEAT_S = 0.02
@@ -47,7 +47,8 @@ class Guard:
         self.ports = {"commands": self._commands.getsockname()[1], "console": self._console.getsockname()[1]}
         self._machine, self._parent, self._ending = Machine(), os.getppid(), ""
         self._sequence, self._sent_s, self._said = 0, 0.0, ("", 0.0)
-        self._refused_s, self._answered, self._slept_s, self._stops = 0.0, (0, ""), _slept_s(), 0
+        self._refused_s, self._slept_s, self._stops = 0.0, _slept_s(), 0
+        self._acts: dict[str, tuple[int, str]] = {}  # number of the last of each kind, and why it was refused
 
     def run(self) -> None:
         """Guard until the session is gone or `end` is called."""
@@ -140,11 +141,12 @@ class Guard:
                 Fault(f"the effector failed: {text}") if verb == "failed" else Act(verb if verb in HOST else "")
             )
         elif token == self._tokens["console"] and number.isdecimal():
-            if verb in PERSON and int(number) != self._answered[0]:  # else it is asked again: the answer was lost
+            if verb in PERSON and int(number) != self._acts.get(verb, (0, ""))[0]:  # else its answer was lost
                 self._happen(Act(verb))
-                self._answered = (int(number), self._machine.refusal)
-            answer = {**self._status(), "number": int(number), "refused": self._answered[1] if verb in PERSON else ""}
-            self._post(json.dumps(answer).encode(), sender)
+                self._acts[verb] = (int(number), self._machine.refusal)
+            if verb in ASKED:
+                refused = self._acts[verb][1] if verb in PERSON else ""
+                self._post(json.dumps({**self._status(), "number": int(number), "refused": refused}).encode(), sender)
 
 
 def _slept_s() -> float:

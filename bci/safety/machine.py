@@ -29,6 +29,8 @@ STATES = tuple(State)
 DRIVING = (State.ACTIVE, State.HOLD)
 _TRIPS = (State.ARMED, *DRIVING)
 PERSON = ("arm", "confirm", "press", "keepalive", "release", "stop", "acknowledge", "reset")
+ASKED = ("arm", "confirm", "acknowledge", "reset", "status")
+"""What is answered. A held deadman is not: nobody reads it, and it would fill the asker's queue within seconds."""
 HOST = ("alive", "passed")
 _RATE_WINDOW_S = 0.1
 

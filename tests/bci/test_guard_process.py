@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -544,3 +545,28 @@ def test_settings_of_the_effector_arrive(observer):
     effector.self_test()
     assert observer.drain(0.1)[-1]["safe"]
     effector.close()
+
+
+def test_an_act_is_answered_and_done_once_while_the_deadman_is_held():
+    """Nobody reads what the guard might say to a held deadman: it must not stand in the way of an answer."""
+    effector = GuardedEffector("log")
+    effector.self_test()
+    console, done = effector.console, threading.Event()
+    try:
+        for _ in range(2000):  # a minute and more of holding
+            console.press()
+            time.sleep(0.0005)
+
+        def hold():
+            while not done.wait(0.02):
+                console.press()
+
+        threading.Thread(target=hold, daemon=True).start()
+        for _ in range(5):
+            begin_s = time.monotonic()
+            assert console.status().state == "idle"
+            assert console.arm().state == "idle"  # the first of two steps; asked twice, it would be refused
+            assert time.monotonic() - begin_s < 1.0
+    finally:
+        done.set()
+        effector.close()
