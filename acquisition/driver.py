@@ -58,9 +58,10 @@ class Samples:
         Samples that are missing just before `data`.
     flags : Flag, default=Flag.OK
         What the source knows to be wrong; GAP and NAN are added by `Driver`.
-    events : tuple of (int, str)
+    events : tuple of (int, str) or (int, str, str)
         Events that the source itself carries: row of `data` (negative: that
-        many samples before it) and code.
+        many samples before it), code, and who said so; the stream itself, if
+        that is left out.
     cause : str
         Why samples were lost, for the log and the report.
     """
@@ -69,7 +70,7 @@ class Samples:
     times: NDArray[np.float64]
     lost: int = 0
     flags: Flag = Flag.OK
-    events: tuple[tuple[int, str], ...] = ()
+    events: tuple[tuple[int, str] | tuple[int, str, str], ...] = ()
     cause: str = ""
 
 
@@ -378,9 +379,9 @@ class Driver(ABC):
     def _events_of(self, got: Samples, start: int) -> tuple[Event, ...]:
         sfreq, n = self.info.sfreq, len(got.times)
         own = []
-        for row, code in got.events:
+        for row, code, *said_by in got.events:
             time_s = got.times[row] if 0 <= row < n else got.times[0] + row / sfreq
-            own.append(Event(start + row, float(time_s), code, self.info.name))
+            own.append(Event(start + row, float(time_s), code, said_by[0] if said_by else self.info.name))
         found = own + list(self._take_marks(float(got.times[-1])))
         return tuple(sorted(found, key=lambda e: e.sample))  # stable: equal samples stay in order of arrival
 

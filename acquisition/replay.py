@@ -166,7 +166,7 @@ class Replay(Driver):
             lost, cause, flags = 0, "", flags & ~Flag.GAP
         times = self._begin_s + (begin + np.arange(rows.start, rows.stop)) / self.info.sfreq
         found = part.between(rows.start, rows.stop)
-        events = tuple((e.sample - rows.start, self._named(e)) for e in found if self._named(e))
+        events = tuple((e.sample - rows.start, self._named(e), e.source) for e in found if self._named(e))
         self._row = rows.stop
         if self._row >= len(part.data):
             self._part, self._row = self._part + 1, 0

@@ -47,7 +47,8 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
     scale, info = described([names[k] for k in columns], sfreq, settings, "", path)
     data = room.array((len(rows), len(columns)))
     np.multiply(rows[:, : len(columns)], scale, out=data)
-    events = [Event(row, 0.0, text, info.name) for row, text in enumerate(table.texts) if text.lower() not in _NOTHING]
+    said_by = "" if mark is None else names[mark]
+    events = [Event(row, 0.0, text, said_by) for row, text in enumerate(table.texts) if text.lower() not in _NOTHING]
     return Found(data, info, events, cuts)
 
 
@@ -92,7 +93,7 @@ def _counted(lines: NDArray[np.int64], settings: Settings, path: Path) -> tuple[
     """Without times the lines count: one that could not be read is a lost sample."""
     if settings.sfreq is None:
         raise FormatError(
-            f"expected the sampling rate of {path}, or a column of times called time (s); give it as sfreq=HZ",
+            f"expected the sampling rate of {path}, or a column of times called time_s or time_ms; give it as sfreq=HZ",
             where="line 1",
         )
     jumps = np.flatnonzero(np.diff(lines) > 1) + 1

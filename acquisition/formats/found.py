@@ -73,7 +73,7 @@ class Found:
     info : StreamInfo
         What they are.
     events : sequence of Event
-        Their `sample` is a row of `data`.
+        Their `sample` is a row of `data`, their `source` what in the file said so.
     cuts : sequence of Cut
         The contiguous pieces, by row; one by default.
     """

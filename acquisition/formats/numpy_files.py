@@ -112,7 +112,7 @@ def _found(arrays: Mapping[str, NDArray[Any]], path: Path, settings: Settings, r
     scale, info = described(list(names), sfreq, settings, unit, path)
     target = room.array(data.shape)
     copy_rows(target, len(data), lambda first, last: data[first:last] * scale, room)
-    return Found(target, info, _events(arrays, len(data), path, info.name), cuts)
+    return Found(target, info, _events(arrays, len(data), path), cuts)
 
 
 def _rate(arrays: Mapping[str, NDArray[Any]], n: int, path: Path, settings: Settings) -> tuple[float, list[Cut]]:
@@ -135,7 +135,7 @@ def _texts(array: NDArray[Any] | None) -> list[str] | None:
     return [str(t) for t in np.atleast_1d(array)] if array is not None and array.dtype.kind == "U" else None
 
 
-def _events(arrays: Mapping[str, NDArray[Any]], n: int, path: Path, source: str) -> list[Event]:
+def _events(arrays: Mapping[str, NDArray[Any]], n: int, path: Path) -> list[Event]:
     rows = arrays.get("event_samples")
     if rows is None:
         return []
@@ -149,4 +149,4 @@ def _events(arrays: Mapping[str, NDArray[Any]], n: int, path: Path, source: str)
             f"expected event_samples from 0 to {n - 1} in {path}, got {outside[0]}; they are rows of data",
             where=f"sample {outside[0]}",
         )
-    return [Event(int(row), 0.0, str(code), source) for row, code in zip(rows, codes, strict=True)]
+    return [Event(int(row), 0.0, str(code), "event_codes") for row, code in zip(rows, codes, strict=True)]

@@ -25,7 +25,9 @@ from bci.errors import FormatError
 from bci.stream import Event, Flag, StreamInfo, unknown
 
 _MARKERS = ("marker", "event", "trigger", "stim")
-"""Words in the name or type of a text stream that holds markers."""
+"""Words in the name or type of a stream of numbers at irregular times that holds markers."""
+_OWN_TEXT, _OWN_MARKERS = "Text", "Markers"
+"""Types of the text streams that the recorder writes: what it notes of itself is no marker."""
 
 _YEAR_S = 3.2e7
 """No two samples of one recording are further apart, s."""
@@ -62,7 +64,8 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
     room.progress(0.8)
     stream = _chosen(streams, settings.stream, path, room)
     texts = [s for s in streams if len(s["time_stamps"]) and s is not stream and (
-        s["info"]["channel_format"][0] == "string" or float(s["info"]["nominal_srate"][0]) == 0)]  # fmt: skip
+        s["info"]["channel_format"][0] == "string" or _has_marker_word(s))]  # fmt: skip
+    _say_unread(streams, texts, stream, path, room)
     return _found(stream, texts, path, bool(chunks.damage), settings.salvage, room)
 
 
@@ -123,6 +126,25 @@ def _chosen(streams: list[Any], wanted: str | None, path: Path, room: Room) -> A
     if wanted is None and len(eeg or named) > 1:
         room.warn(f"{path.name} holds several streams, {', '.join(named)}; {name} is taken, stream=NAME takes another")
     return named[name]
+
+
+def _has_marker_word(stream: Any) -> bool:
+    """Whether a stream of numbers at irregular times says that they are markers; of text all are."""
+    said = f"{_name(stream)} {_text(stream['info'], 'type')}".lower()
+    return float(stream["info"]["nominal_srate"][0]) == 0 and any(word in said for word in _MARKERS)
+
+
+def _say_unread(streams: list[Any], texts: list[Any], chosen: Any, path: Path, room: Room) -> None:
+    """Name the streams that are neither samples that can be chosen nor markers."""
+    taken = {id(s) for s in (chosen, *texts)}
+    for stream in streams:
+        n = len(stream["time_stamps"])
+        if n and id(stream) not in taken and float(stream["info"]["nominal_srate"][0]) == 0:
+            kind = _text(stream["info"], "type") or "none"
+            room.warn(
+                f"{path.name}: {_name(stream)} (type {kind}) holds {n} numbers at irregular times, which are neither "
+                f"played nor taken for markers; those have {', '.join(_MARKERS)} in their name or type"
+            )
 
 
 def _found(stream: Any, texts: list[Any], path: Path, damaged: bool, salvage: bool, room: Room) -> Found:
@@ -192,9 +214,10 @@ def _foreign_marks(
 ) -> list[tuple[int, str, str]]:
     """Return (sample number, code, source) of the markers of a recording that is not ours."""
     marks = []
+    is_ours = any(_name(s) == "Config" and _text(s["info"], "type") == _OWN_TEXT for s in texts)
     for stream in texts:
         name = _name(stream)
-        if not any(word in f"{name} {_text(stream['info'], 'type')}".lower() for word in _MARKERS):
+        if is_ours and _text(stream["info"], "type") != _OWN_MARKERS:
             continue
         for time_s, value in zip(stream["time_stamps"], stream["time_series"], strict=True):
             # As in recordings of ours, what came after the last sample stands at it.

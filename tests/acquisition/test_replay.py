@@ -12,6 +12,7 @@ from bci.clock import ManualClock, MonotonicClock
 from bci.errors import ConfigError, DataError, DeviceNotFound, FormatError
 from bci.ports import HasEnd, HasOwnTime
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
+from benchmarks import damaged
 
 SFREQ, N = 100.0, 250
 DATA = Path(os.environ.get("BCI_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -307,10 +308,55 @@ def test_stamps_that_step_back_are_another_clock(tmp_path):
     assert [(g["sample"], g["lost"]) for g in device.report()["gaps"]] == [(201, 1)]
 
 
-@pytest.mark.parametrize("markers", [("Unity", "LSL_Marker_Strings"), ("MyMarkers", "text"), ("x", "Events")])
-def test_marker_streams_are_known_by_name_or_type(tmp_path, markers):
+@pytest.mark.parametrize("markers", [("Unity", "LSL_Marker_Strings"), ("Keyboard", ""), ("game", "state")])
+def test_text_at_irregular_times_is_markers_whatever_it_is_called(tmp_path, markers):
     path = foreign(tmp_path / "f.xdf", 50.0 + np.arange(300) / SFREQ, marks=[(50.5, "on")], markers=markers)
-    assert events(play(Replay(path))) == [(50, "on")]
+    chunks = play(Replay(path))
+    assert [(e.sample, e.code, e.source) for c in chunks for e in c.events] == [(50, "on", markers[0])]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("StimCodes", ""), ("box", "Triggers"), ("mouse", "Position")])
+def test_numbers_at_irregular_times_are_markers_or_named(tmp_path, name, kind, caplog):
+    with XdfWriter(tmp_path / "f.xdf") as writer:
+        amp = writer.add_numeric(INFO, np.dtype(np.float64))
+        other = writer.add_numeric(StreamInfo(name, 1, (Channel("x", Kind.MISC, ""),)), np.dtype(np.int32), kind or "?")
+        writer.write(amp, rows(0, 300), 50.0 + np.arange(300) / SFREQ)
+        writer.write(other, np.array([[7]], np.int32), np.array([51.0]))
+    content = (tmp_path / "f.xdf").read_bytes()
+    (tmp_path / "f.xdf").write_bytes(content.replace(b"<nominal_srate>1.0<", b"<nominal_srate>0.0<"))
+    found = [(e.code, e.source) for c in play(Replay(tmp_path / "f.xdf")) for e in c.events]
+    assert found == ([] if name == "mouse" else [("7", name)])
+    assert ("mouse (type Position) holds 1 numbers at irregular times" in caplog.text) is (name == "mouse")
+
+
+def test_what_the_recorder_notes_is_no_marker(tmp_path):
+    path = tmp_path / "own.xdf"
+    with XdfRecorder(path) as recorder:
+        stream = recorder.add_stream(INFO)
+        times = np.arange(100) / SFREQ
+        recorder.write(stream, Chunk(rows(0, 100), times, 0, INFO, (Event(20, 0.2, "go", "task"),)))
+        recorder.write_text(recorder.add_text("Session"), 0.3, "{}")
+    # As if the stream came from elsewhere: its quality lines are gone.
+    path.write_bytes(path.read_bytes().replace(b"amp-quality", b"bmp-quality"))
+    assert events(play(Replay(path))) == [(20, "go")]
+
+
+@pytest.mark.parametrize("ending", ["fif", "edf"])
+def test_events_keep_the_source_they_have_in_the_file(tmp_path, ending):
+    path = fif(tmp_path) if ending == "fif" else damaged.edf(tmp_path / "x", damaged.truth(2560, 2))
+    assert {e.source for c in play(Replay(path)) for e in c.events} == {"annotations"}
+
+
+def test_events_keep_their_source_through_recording_and_replay(tmp_path, one):
+    path = foreign(tmp_path / "f.xdf", 50.0 + np.arange(300) / SFREQ, marks=[(50.5, "on")])
+    for number in range(2):
+        device = Replay(path)
+        path = tmp_path / f"{number}.xdf"
+        with XdfRecorder(path) as recorder, device:
+            stream = recorder.add_stream(device.info)
+            while not device.at_end:
+                recorder.write(stream, device.read(1.0))
+    assert [(e.sample, e.source) for c in play(Replay(path)) for e in c.events] == [(50, "cues")]
 
 
 @pytest.mark.skipif(not RESETS.exists(), reason=f"needs the recording {RESETS.name} (BCI_DATA)")
