@@ -38,6 +38,7 @@ _HEARD = {
     "unit": ("csv_files", "numpy_files"),
 }
 """Who takes a setting."""
+    "time_unit": ("csv_files", "numpy_files"),
 _WORDS = {"xdf": "XDF", "csv_files": "CSV", "numpy_files": "NumPy", "openbci": "OpenBCI"}
 
 
@@ -50,6 +51,7 @@ def load(
     unit: str | None = None,
     salvage: bool = False,
     progress: Callable[[float], None] = lambda _: None,
+    time_unit: str | None = None,
 ) -> list[Part]:
     """Return the parts of a recording, by time.
 
@@ -67,6 +69,8 @@ def load(
         Unit of the numbers of a CSV or NumPy file; µV by default.
     salvage : bool, default=False
         Read what is whole of a damaged file (XDF, CSV, OpenBCI, EDF) instead of refusing it.
+    time_unit : {"s", "ms", "us", "ns"}, optional
+        Unit of the times in a CSV or NumPy file, where the name of their column does not say it.
     progress : callable, optional
         Told how much is read, 0 to 1.
 
@@ -99,7 +103,7 @@ def load(
     if is_file and not begin:
         raise FormatError(f"expected a recording at {path}, got an empty file; take another copy", path=str(path))
     names = None if ch_names is None else tuple(ch_names)
-    settings = Settings(stream, sfreq, names, unit, salvage)
+    settings = Settings(stream, sfreq, names, unit, time_unit, salvage)
     reader = _reader(path, begin)
     _check_settings(settings, reader, path)
     request = Request(path, reader, size, settings)

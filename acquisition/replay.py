@@ -42,6 +42,8 @@ class Replay(Driver):
         Channel names of a NumPy file that does not say them; the columns to take of a CSV file.
     unit : str, optional
         Unit of the numbers of a CSV or NumPy file; µV by default.
+    time_unit : {"s", "ms", "us", "ns"}, optional
+        Unit of the times in a CSV or NumPy file, where the name of their column does not say it.
     salvage : bool, default=False
         Play what is whole of a damaged file, where its format lets one tell, instead of refusing it.
     progress : callable, optional
@@ -76,6 +78,7 @@ class Replay(Driver):
         sfreq: float | None = None,
         ch_names: Sequence[str] | None = None,
         unit: str | None = None,
+        time_unit: str | None = None,
         salvage: bool = False,
         progress: Callable[[float], None] | None = None,
         events: Mapping[str, str] | None = None,
@@ -94,7 +97,7 @@ class Replay(Driver):
             raise ConfigError(f"speed {speed} needs a ManualClock, got {type(clock).__name__}; leave the clock out")
         super().__init__(clock=clock or (ManualClock() if own_time else MonotonicClock()))
         self.chunk_s, self.chunk_samples, self.stream = chunk_s, chunk_samples, stream
-        self.loop, self.sfreq, self.unit, self.salvage = loop, sfreq, unit, salvage
+        self.loop, self.sfreq, self.unit, self.time_unit, self.salvage = loop, sfreq, unit, time_unit, salvage
         self.ch_names = None if ch_names is None else tuple(ch_names)
         self._progress = progress or (lambda _: None)
         self.events = dict(events) if events is not None else None
@@ -139,8 +142,8 @@ class Replay(Driver):
         def progress(done: float) -> None:
             self._progress((number + done) / len(self.paths))
 
-        return load(path, self.stream, sfreq=self.sfreq, ch_names=self.ch_names, unit=self.unit, salvage=self.salvage,
-                    progress=progress)  # fmt: skip
+        return load(path, self.stream, sfreq=self.sfreq, ch_names=self.ch_names, unit=self.unit,
+                    time_unit=self.time_unit, salvage=self.salvage, progress=progress)  # fmt: skip
 
     def _start(self) -> None:
         self._part = self._row = self._shift = 0

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from bci.acquisition.formats.columns import checked_rate, described, timed
 from bci.acquisition.formats.found import Cut, Found, Room, Settings
 from bci.acquisition.formats.table import read_table
+from bci.acquisition.formats.time_units import column_of_times, in_seconds
 from bci.errors import FormatError
 from bci.stream import Event
 
-_TIMES = {"time": 1.0, "times": 1.0, "time_s": 1.0, "t": 1.0, "timestamp": 1.0, "timestamps": 1.0, "time_ms": 1e-3,
-          "time [s]": 1.0, "time [ms]": 1e-3}  # fmt: skip
-"""Names of a column of times, in any case, and how many seconds its numbers are."""
 _MARKS = ("marker", "markers", "event", "events", "annotation")
 """Names of a column of events: a text, where something happens; empty or 0, where nothing does."""
 _SEPARATORS = ",;\t"
@@ -36,14 +34,16 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
         separator = max(_SEPARATORS, key=header.count)
         names = [name.strip().strip('"') for name in header.rstrip("\r\n").split(separator)]
         _check_names(names, path)
-        time, mark = (_first(names, known) for known in (_TIMES, _MARKS))
+        time, mark = column_of_times(names), _first(names, _MARKS)
         columns = _columns(names, settings, {time, mark}, path)
         wanted = columns if time is None else [*columns, time]
         table = read_table(file, path, 2, separator, wanted, mark, settings, room)
     rows = table.numbers
-    sfreq, cuts = _timing(rows[:, -1], names[time], settings, path) if time is not None else _counted(
-        table.lines, settings, path
-    )  # fmt: skip
+    if time is None:
+        sfreq, cuts = _counted(table.lines, settings, path)
+    else:
+        times = in_seconds(rows[:, -1], names[time], settings, path, room.warn)
+        sfreq, cuts = timed(times, settings.sfreq, path)
     scale, info = described([names[k] for k in columns], sfreq, settings, "", path)
     data = room.array((len(rows), len(columns)))
     np.multiply(rows[:, : len(columns)], scale, out=data)
@@ -83,10 +83,6 @@ def _columns(names: list[str], settings: Settings, taken: set[int | None], path:
     if not columns:
         raise FormatError(f"expected columns of samples in {path}, got {', '.join(names)[:200]!r}", where="line 1")
     return columns
-
-
-def _timing(times: NDArray[np.float64], name: str, settings: Settings, path: Path) -> tuple[float, list[Cut]]:
-    return timed(times * _TIMES[name.lower()], settings.sfreq, path)
 
 
 def _counted(lines: NDArray[np.int64], settings: Settings, path: Path) -> tuple[float, list[Cut]]:

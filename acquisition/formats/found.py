@@ -26,6 +26,8 @@ class Settings:
         Channel names of a NumPy file that does not say them; the columns to take of a CSV file.
     unit : str, optional
         Unit of the numbers of a CSV or NumPy file; µV by default.
+    time_unit : {"s", "ms", "us", "ns"}, optional
+        Unit of the times in a CSV or NumPy file, where the name of their column does not say it.
     salvage : bool, default=False
         Read what is whole of a damaged file, where the format lets one tell, instead of refusing it.
     """
@@ -34,6 +36,7 @@ class Settings:
     sfreq: float | None = None
     ch_names: tuple[str, ...] | None = None
     unit: str | None = None
+    time_unit: str | None = None
     salvage: bool = False
 
 

@@ -11,6 +11,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from bci.acquisition.formats.columns import checked_rate, described, timed
 from bci.acquisition.formats.found import Cut, Found, Room, Settings, copy_rows
+from bci.acquisition.formats.time_units import in_seconds
 from bci.errors import FormatError
 from bci.stream import Event
 
@@ -107,7 +109,7 @@ def _found(arrays: Mapping[str, NDArray[Any]], path: Path, settings: Settings, r
             f"expected a name for each of the {data.shape[1]} columns of {path}, got {len(names)} names; samples are "
             f"rows, channels are columns"
         )
-    sfreq, cuts = _rate(arrays, len(data), path, settings)
+    sfreq, cuts = _rate(arrays, len(data), path, settings, room)
     unit = "".join(_texts(arrays.get("unit")) or [])
     scale, info = described(list(names), sfreq, settings, unit, path)
     target = room.array(data.shape)
@@ -115,11 +117,14 @@ def _found(arrays: Mapping[str, NDArray[Any]], path: Path, settings: Settings, r
     return Found(target, info, _events(arrays, len(data), path), cuts)
 
 
-def _rate(arrays: Mapping[str, NDArray[Any]], n: int, path: Path, settings: Settings) -> tuple[float, list[Cut]]:
+def _rate(
+    arrays: Mapping[str, NDArray[Any]], n: int, path: Path, settings: Settings, room: Room
+) -> tuple[float, list[Cut]]:
     said = settings.sfreq if settings.sfreq is not None else _number(arrays.get("sfreq"))
     times = arrays.get("times")
     if times is not None and times.shape == (n,) and times.dtype.kind in "iuf":
-        return timed(times.astype(np.float64), said, path)
+        seconds = in_seconds(times.astype(np.float64), "times", replace(settings, sfreq=said), path, room.warn)
+        return timed(seconds, said, path)
     if times is not None:
         raise FormatError(f"expected {n} times in {path}, one for each sample, got shape {times.shape}; save them so")
     if said is None:

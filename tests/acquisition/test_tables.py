@@ -52,6 +52,63 @@ def test_csv_times_may_be_in_ms_and_columns_parted_by_others(tmp_path):
     assert part.info.sfreq == 250 and part.info.ch_names == ["C3", "C4"]
 
 
+@pytest.mark.parametrize(
+    ("header", "per_s"),
+    [("timestamp_ms", 1e3), ("Time [ms]", 1e3), ("t(µs)", 1e6), ("time stamp (us)", 1e6), ("TIME_NS", 1e9),
+     ("times/s", 1), ("elapsed time: msec", 1e3), ("Timestamps", 1), ("ts", 1)],
+)  # fmt: skip
+def test_the_unit_of_times_is_told_by_the_name_of_their_column(tmp_path, header, per_s):
+    lines = [f"{header};C3", *[f"{(7 + k / 250) * per_s:.6f};{k}" for k in range(100)]]
+    (part,) = load(csv(tmp_path, "\n".join(lines) + "\n"))
+    assert part.info.sfreq == 250 and part.info.ch_names == ["C3"] and part.lost == 0
+
+
+@pytest.mark.parametrize("step", [4, 4000, 4_000_000, 1])
+@pytest.mark.parametrize("name", ["timestamp", "times", "t"])
+def test_times_without_a_unit_are_refused_where_seconds_make_no_sense(tmp_path, step, name):
+    path = csv(tmp_path, table(1.6e9 + step * np.arange(100.0), header=f"{name},C3,C4"))
+    with pytest.raises(FormatError, match=r"time_unit=ms .*sfreq=HZ") as caught:
+        load(path)
+    assert f"step of {step:g}" in str(caught.value) and caught.value.where == f"column {name!r}"
+
+
+@pytest.mark.parametrize(("step", "unit"), [(4, "ms"), (4000, "us"), (4000, "µs"), (4e6, "ns"), (0.004, "s")])
+def test_the_unit_of_times_can_be_said(tmp_path, step, unit):
+    (part,) = load(csv(tmp_path, table(step * np.arange(100.0), header="timestamp,C3,C4")), time_unit=unit)
+    assert part.info.sfreq == 250
+    assert load(csv(tmp_path, table(4.0 * np.arange(100), header="t,C3,C4")), time_unit="s")[0].info.sfreq == 0.25
+
+
+def test_the_rate_tells_the_unit_of_times_and_that_is_said(tmp_path, caplog):
+    numbers = np.concatenate([np.arange(40), np.arange(57, 117)])
+    path = csv(tmp_path, table(4.0 * numbers, header="timestamp,C3,C4"))
+    assert [(p.info.sfreq, p.lost) for p in load(path, sfreq=250.0)] == [(250, 0), (250, 17)]
+    assert "'timestamp' are taken for ms, as sfreq says" in caplog.text
+    with pytest.raises(FormatError, match="250 Hz were they ms"):
+        load(path, sfreq=77.0)
+
+
+def test_a_slow_rate_that_may_be_a_fast_one_is_said(tmp_path, caplog):
+    (part,) = load(csv(tmp_path, table(0.25 * np.arange(100.0), header="time,C3,C4")))
+    assert (
+        part.info.sfreq == 4 and "taken for s; a step of 0.25 is 4 Hz were they s, 4000 Hz were they ms" in caplog.text
+    )
+    load(csv(tmp_path, table(0.25 * np.arange(100.0), header="time_s,C3,C4")), time_unit="s")
+    assert caplog.text.count("taken for s") == 1
+
+
+def test_a_unit_of_time_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="one of s, ms, us, ns, got 'min'"):
+        load(csv(tmp_path, table(np.arange(100.0), header="t,C3,C4")), time_unit="min")
+
+
+def test_npz_times_in_ms_are_not_taken_for_seconds(tmp_path):
+    np.savez(tmp_path / "x.npz", data=np.zeros((100, 2)), times=4 * np.arange(100))
+    with pytest.raises(FormatError, match="250 Hz were they ms"):
+        load(tmp_path / "x.npz")
+    assert load(tmp_path / "x.npz", time_unit="ms")[0].info.sfreq == 250
+
+
 def test_csv_columns_are_chosen(tmp_path):
     (part,) = load(csv(tmp_path, table()), sfreq=100.0, ch_names=["C4"])
     np.testing.assert_array_equal(part.data[:, 0], np.arange(100) / 8)
