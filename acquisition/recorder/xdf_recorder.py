@@ -230,7 +230,7 @@ class XdfRecorder:
         with writer.together():
             # Before the samples: a loss that is known must never be missing beside samples that are there.
             writer.write_text(signal.quality.number, [(first_s, line) for line in quality.lines(chunk)])
-            if signal.number is not None:
+            if chunk.n_samples and signal.number is not None:  # an empty chunk is of no number format
                 writer.write(signal.number, chunk.data, chunk.times)
             # After them: a kill may cut a write, and an event must not come back at another sample.
             writer.write_text(signal.quality.number, [(last_s, line) for line in event_lines(chunk)])

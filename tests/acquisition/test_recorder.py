@@ -67,6 +67,17 @@ def test_samples_and_times_come_back_bit_for_bit(path, dtype):
     np.testing.assert_array_equal(found["time_stamps"], times)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_a_silence_is_of_no_number_format(path, dtype):
+    with XdfRecorder(path) as recorder:
+        stream = recorder.add_stream(INFO)
+        for part in (chunk(5, 0, dtype), Chunk.empty(INFO, 5, Flag.SILENT), chunk(5, 5, dtype)):
+            recorder.write(stream, part)
+    found, _ = load(str(path))
+    np.testing.assert_array_equal(found["amp"]["time_series"][:, 0], np.arange(10))
+    assert [json.loads(t)["flags"] for t in texts(found["amp-quality"])] == [[], ["SILENT"], []]
+
+
 def test_nan_and_infinity_come_back(path):
     data = np.array([[np.nan, np.inf, -np.inf]])
     with XdfRecorder(path) as recorder:
