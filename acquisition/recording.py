@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 from bci.acquisition.formats.found import Found, Settings
+from bci.acquisition.formats.neutral import format_word, neutral_name
 from bci.acquisition.formats.part import Part
 from bci.acquisition.formats.plausible import resembles
 from bci.acquisition.formats.sandbox import Request, shared_sandbox
@@ -36,9 +38,9 @@ _HEARD = {
     "sfreq": ("csv_files", "numpy_files", "openbci"),
     "ch_names": ("csv_files", "numpy_files"),
     "unit": ("csv_files", "numpy_files"),
+    "time_unit": ("csv_files", "numpy_files"),
 }
 """Who takes a setting."""
-    "time_unit": ("csv_files", "numpy_files"),
 _WORDS = {"xdf": "XDF", "csv_files": "CSV", "numpy_files": "NumPy", "openbci": "OpenBCI"}
 
 
@@ -49,9 +51,9 @@ def load(
     sfreq: float | None = None,
     ch_names: Sequence[str] | None = None,
     unit: str | None = None,
+    time_unit: str | None = None,
     salvage: bool = False,
     progress: Callable[[float], None] = lambda _: None,
-    time_unit: str | None = None,
 ) -> list[Part]:
     """Return the parts of a recording, by time.
 
@@ -67,10 +69,10 @@ def load(
         Channel names of a NumPy file that does not say them; the columns to take of a CSV file.
     unit : str, optional
         Unit of the numbers of a CSV or NumPy file; µV by default.
-    salvage : bool, default=False
-        Read what is whole of a damaged file (XDF, CSV, OpenBCI, EDF) instead of refusing it.
     time_unit : {"s", "ms", "us", "ns"}, optional
         Unit of the times in a CSV or NumPy file, where the name of their column does not say it.
+    salvage : bool, default=False
+        Read what is whole of a damaged file (XDF, CSV, OpenBCI, EDF) instead of refusing it.
     progress : callable, optional
         Told how much is read, 0 to 1.
 
@@ -88,6 +90,9 @@ def load(
     Files are read by a process of their own, which is kept for the next one: on Linux it may take 256 MB or ten
     times the size of the file, everywhere 4 s and 0.5 s for each MB above eight. A damaged file can make a reader
     hang, crash or ask for any amount of memory; here that is a `FormatError`.
+
+    Neither the name of the file nor what its header says of a person becomes part of what is returned: a recording
+    is called by its format and a hash of its samples, streams of XDF by their own names.
     """
     if not path.exists():
         raise DeviceNotFound(f"expected a recording at {path}, there is no such file; check the path")
@@ -107,7 +112,7 @@ def load(
     reader = _reader(path, begin)
     _check_settings(settings, reader, path)
     request = Request(path, reader, size, settings)
-    return _parts(shared_sandbox().read(request, progress, _log.warning))
+    return _parts(shared_sandbox().read(request, progress, _log.warning), format_word(path, reader))
 
 
 def _reader(path: Path, begin: bytes) -> str:
@@ -149,11 +154,13 @@ def _escaped(stem: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in stem)
 
 
-def _parts(found: Found) -> list[Part]:
+def _parts(found: Found, word: str) -> list[Part]:
+    name = neutral_name(word, found.data)
+    info = replace(found.info, name=found.info.name or name, source_id=name)
     cuts = list(found.cuts)
     rows = [*(c.row for c in cuts), len(found.data)]
     parts = [
-        Part(found.data[first:last], found.info, (), cut.offset, cut.lost, cut.flags, cut.cause)
+        Part(found.data[first:last], info, (), cut.offset, cut.lost, cut.flags, cut.cause)
         for (first, last), cut in zip(pairwise(rows), cuts, strict=True)
     ]
     which = 0

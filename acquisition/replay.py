@@ -85,11 +85,17 @@ class Replay(Driver):
         rename: Mapping[str, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.paths = [Path(p) for p in ([path] if isinstance(path, str | Path) else path)]
+        # Not a public setting: recordings describe those, and the name of a file may be that of a person.
+        self._paths = [Path(p) for p in ([path] if isinstance(path, str | Path) else path)]
         self.speed = float("inf") if speed == "max" else float(speed)
-        if not self.speed > 0 or not chunk_s > 0 or (chunk_samples is not None and chunk_samples < 1) or not self.paths:
+        if (
+            not self.speed > 0
+            or not chunk_s > 0
+            or (chunk_samples is not None and chunk_samples < 1)
+            or not self._paths
+        ):
             raise ConfigError(
-                f"a replay needs a file, a speed above 0 or 'max', and chunks of a sample or more, got {self.paths}, "
+                f"a replay needs a file, a speed above 0 or 'max', and chunks of a sample or more, got {self._paths}, "
                 f"speed {speed}, chunk_s {chunk_s}, chunk_samples {chunk_samples}"
             )
         own_time = self.speed != 1.0
@@ -121,7 +127,7 @@ class Replay(Driver):
     # ---------------------------------------------------------------- hooks
     def _open(self) -> StreamInfo:
         self._parts = []
-        for number, path in enumerate(self.paths):
+        for number, path in enumerate(self._paths):
             parts = self._load(path, number)
             if self._parts:  # one sample is left out between two recordings
                 shift = self._parts[-1].stop + 1 - parts[0].offset
@@ -140,7 +146,7 @@ class Replay(Driver):
 
     def _load(self, path: Path, number: int) -> list[Part]:
         def progress(done: float) -> None:
-            self._progress((number + done) / len(self.paths))
+            self._progress((number + done) / len(self._paths))
 
         return load(path, self.stream, sfreq=self.sfreq, ch_names=self.ch_names, unit=self.unit,
                     time_unit=self.time_unit, salvage=self.salvage, progress=progress)  # fmt: skip

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.acquisition.driver import Driver, Samples
+from bci.acquisition.formats.neutral import neutral_name
 from bci.acquisition.montage import described, xdf_entry
 from bci.acquisition.recorder.quality import row_flags, sample_numbers
 from bci.acquisition.recorder.recover import open_complete
@@ -49,8 +50,7 @@ class RigReplay(Rig):
     """
 
     def __init__(self, path: str | Path, *, speed: float | Literal["max"] = "max", late_s: float | None = None) -> None:
-        self.path = Path(path)
-        recorded = _load(self.path)
+        recorded = _load(Path(path))
         clock = ManualClock(recorded.begin_s)
         super().__init__(
             {name: Track(take, clock) for name, take in recorded.takes.items()},
@@ -258,6 +258,7 @@ def _take(stream: Any, quality: Any, told: _Markers, path: Path) -> Take:
     times = np.asarray(stream["time_stamps"], dtype=np.float64)
     scale, info = _described(stream, path)
     data = np.asarray(stream["time_series"]).reshape(len(times), info.n_channels)
+    info = replace(info, source_id=neutral_name("xdf", data))
     lines = [str(v[0]) for v in quality["time_series"]] if quality is not None else []
     numbers, flags = sample_numbers(lines, len(times)), row_flags(lines, len(times))
     take = Take(data if scale is None else data * scale, times, numbers, flags & ~int(Flag.SILENT), info)
@@ -295,5 +296,5 @@ def _described(stream: Any, path: Path) -> tuple[NDArray[np.float64] | None, Str
     except (KeyError, TypeError, IndexError):
         raise FormatError(f"expected the channels of {head['name'][0]} in {path.name}, it has none") from None
     scale, channels = described([xdf_entry(node) for node in nodes], head["type"][0] or "eeg")
-    info = StreamInfo(head["name"][0], float(head["nominal_srate"][0]), channels, path.name)
-    return scale, replace(info, meta={"recorded": "true"})
+    info = StreamInfo(head["name"][0], float(head["nominal_srate"][0]), channels, meta={"recorded": "true"})
+    return scale, info

@@ -46,7 +46,7 @@ def described(
             f"{'two called ' + doubled[0] if doubled else 'none'}; rename the columns",
         )
     channels = tuple(Channel(name, kind, "uV" if voltage else unit) for name in names)
-    return factor(unit) if voltage else 1.0, StreamInfo(path.stem, checked_rate(sfreq, path), channels, path.name)
+    return factor(unit) if voltage else 1.0, StreamInfo("", checked_rate(sfreq, path), channels)
 
 
 def checked_rate(sfreq: float, path: Path) -> float:

@@ -65,7 +65,7 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
         _convert(records[first:last], header, data[first * per_record : last * per_record])
         room.progress(last / n_records)
     _say_slow(header, per_record, path, room)
-    info = StreamInfo(path.stem, per_record / header.record_s, _channels(header.signals), path.name)
+    info = StreamInfo("", per_record / header.record_s, _channels(header.signals))
     cuts, events = _timed(records, header, per_record, settings.salvage, path, room)
     events += _triggers(data, header.signals)
     return Found(data, info, sorted(events, key=lambda e: e.sample), cuts)

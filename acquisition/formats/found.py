@@ -74,7 +74,7 @@ class Found:
     data : ndarray, shape (n_samples, n_channels)
         All samples there are, one piece after the other, in the units of `info`; made by `Room.array`.
     info : StreamInfo
-        What they are.
+        What they are. Nothing of it may say who was recorded; without a name, `load` gives it a neutral one.
     events : sequence of Event
         Their `sample` is a row of `data`, their `source` what in the file said so.
     cuts : sequence of Cut

@@ -67,7 +67,7 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
             room.warn(f"{path.name} is incomplete: {' '.join(str(warning.message).split())}")
     if not len(data):
         raise FormatError(f"expected samples in {path}, it has none; take another copy", readable="the header")
-    info = replace(info, name=path.stem, source_id=path.name)
+    info = replace(info, name="")
     if len(spans) > 1:
         return Found(data, info, _moved(events, spans), _spans_cuts(spans))
     return Found(data, info, events, _cuts(raw))

@@ -53,7 +53,7 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
     rows = table.numbers
     channels = tuple(Channel(names[k], kind, unit) for k, (kind, unit) in columns)
     n = len(channels)
-    info = StreamInfo(path.stem, checked_rate(settings.sfreq or sfreq or 0.0, path), channels, path.name)
+    info = StreamInfo("", checked_rate(settings.sfreq or sfreq or 0.0, path), channels)
     by_name = {names[k]: rows[:, n + at] for at, k in enumerate(extra)}
     data = room.array((len(rows), n))
     data[:] = rows[:, :n]

@@ -148,7 +148,7 @@ def _say_unread(streams: list[Any], texts: list[Any], chosen: Any, path: Path, r
 
 
 def _found(stream: Any, texts: list[Any], path: Path, damaged: bool, salvage: bool, room: Room) -> Found:
-    scale, info = _xdf_info(stream, path)
+    scale, info = _xdf_info(stream)
     times, data = np.asarray(stream["time_stamps"], dtype=np.float64), np.asarray(stream["time_series"])
     times, data = _plausible(times, data, path, salvage, room)
     room_for = room.array(data.shape, data.dtype if scale is None else np.float64)
@@ -226,7 +226,7 @@ def _foreign_marks(
     return marks
 
 
-def _xdf_info(stream: Any, path: Path) -> tuple[NDArray[np.float64] | None, StreamInfo]:
+def _xdf_info(stream: Any) -> tuple[NDArray[np.float64] | None, StreamInfo]:
     """Return what converts the samples to µV (None: nothing) and the description of the stream."""
     head = stream["info"]
     n_channels = stream["time_series"].shape[1]
@@ -236,4 +236,4 @@ def _xdf_info(stream: Any, path: Path) -> tuple[NDArray[np.float64] | None, Stre
         nodes = []
     nodes = [*nodes, *[{}] * n_channels][:n_channels]
     scale, channels = described([xdf_entry(node) for node in nodes], _text(head, "type") or "eeg")
-    return scale, StreamInfo(_name(stream), float(head["nominal_srate"][0]), channels, path.name)
+    return scale, StreamInfo(_name(stream), float(head["nominal_srate"][0]), channels)
