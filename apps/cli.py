@@ -16,6 +16,7 @@ import bci
 from bci.apps.device_cli import device as device_group
 from bci.apps.plain import PlainGroup, above, json_option
 from bci.apps.recording_cli import recording
+from bci.apps.replay_options import replay_options
 
 _DEVICE_HELP = (
     "brainflow:BOARD, lsl:NAME, replay:FILE or participant (a simulated person); settings follow, as in "
@@ -219,6 +220,7 @@ def record(as_json: bool, **options: Any) -> None:
 @click.option(
     "--wait", "wait_s", default=300.0, show_default=True, type=above(0), help="Seconds for a receiver to come."
 )
+@replay_options
 @json_option
 def replay(as_json: bool, **options: Any) -> None:
     """Send the recording PATH as an LSL stream, with its markers, once a receiver is there.
@@ -226,6 +228,8 @@ def replay(as_json: bool, **options: Any) -> None:
     \b
     bci replay run.xdf                               in one shell
     bci view --device lsl-replay:bci-replay          in another
+    bci replay table.csv --sfreq 250 --unit mV       what a file does not say
+    bci replay run.xdf --stream EMG --loop           another stream, again and again
     """
     from bci.apps.record import serve_recording
 

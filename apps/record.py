@@ -99,9 +99,9 @@ def record_device(
 
 
 def serve_recording(
-    path: Path, name: str, speed: float, wait_s: float = 300.0, say: Callable[[str], None] = print
+    path: Path, name: str, speed: float, wait_s: float = 300.0, say: Callable[[str], None] = print, **settings: Any
 ) -> dict[str, Any]:
-    """Send `path` as the LSL stream `name` until its end; return what was sent.
+    """Send `path` as the LSL stream `name` until its end (looped: until Ctrl+C); return what was sent.
 
     Parameters
     ----------
@@ -115,15 +115,18 @@ def serve_recording(
         How long to wait for a receiver, s.
     say : callable
         Takes what a person should know before it begins.
+    **settings
+        How the file is read, as `Replay` takes it: ``stream``, ``sfreq``, ``ch_names``, ``unit``, ``time_unit``,
+        ``salvage``; and ``loop``.
     """
-    device = Replay(path, progress=FollowLoading(path.name))
+    device = Replay(path, progress=FollowLoading(path.name), **settings)
     with tqdm(desc=path.name, disable=None, bar_format=_BAR, delay=0.1) as bar:
 
         def follow(chunk: Chunk | None) -> None:
             if chunk is None:
                 say(f"Sending {path.name} as {name!r} and {name + '-markers'!r}: waiting {wait_s:g} s for a receiver, "
                     f"as in `bci record got.xdf --device lsl-replay:{name}` ...")  # fmt: skip
-                bar.reset(total=device.duration_s)
+                bar.reset(total=None if device.loop else device.duration_s)
             else:
                 bar.update(chunk.n_samples / chunk.info.sfreq)
 
