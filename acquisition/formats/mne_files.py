@@ -41,6 +41,12 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
     import mne
 
     check(path)
+    if path.suffix.lower() == ".mat":  # MNE takes all of them for FieldTrip, and fails within
+        raise FormatError(
+            f"expected a recording at {path}, got a MATLAB file, which has no agreed place for samples and rate; save "
+            f"them as .npz with data (n_samples, n_channels), sfreq and ch_names, or as .csv",
+            where="byte 0",
+        )
     if path.suffix.lower() == ".set":
         room.library("scipy.io")
     with warnings.catch_warnings(record=True) as caught:
@@ -60,7 +66,7 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
             begin = path.open("rb").read(8) if path.is_file() else b""
             raise FormatError(
                 f"expected a recording that MNE reads (FIF, GDF, BrainVision, EEGLAB, ...) at {path}, got "
-                f"{resembles(begin)} ({why[:500]}); check or convert it"
+                f"{resembles(begin)} that it does not ({why[:300]}); take another copy, or convert it"
             ) from error
     for warning in caught:
         if "file size" in str(warning.message):  # MNE goes on with what is there, which a person must know

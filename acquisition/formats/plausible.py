@@ -24,7 +24,9 @@ def check(path: Path) -> None:
 
 def resembles(begin: bytes) -> str:
     """Say what a file that begins so may be; a folder, if it has no bytes."""
-    known = {b"\x89PNG": "a picture", b"PK": "an archive", b"GDF": "a GDF file", b"0       ": "an EDF file"}
+    known = {b"\x89PNG": "a picture", b"PK": "an archive", b"GDF": "a GDF file", b"0       ": "an EDF file",
+             b"Brain Vi": "a BrainVision header", b"MATLAB 5": "an EEGLAB or MATLAB file",
+             b"Version ": "a CNT file"}  # fmt: skip
     found = [what for start, what in known.items() if begin.startswith(start)]
     return found[0] if found else f"something that begins with {begin!r}" if begin else "a folder"
 

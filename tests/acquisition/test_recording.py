@@ -173,6 +173,12 @@ def test_progress_of_a_file_is_told(tmp_path):
     assert told == sorted(told) and 0.9 < told[-1] <= 1
 
 
+def test_a_matlab_file_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "x.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+    with pytest.raises(FormatError, match="got a MATLAB file.*save them as .npz"):
+        load(tmp_path / "x.mat")
+
+
 def test_a_missing_file_is_not_a_damaged_one(tmp_path):
     with pytest.raises(DeviceNotFound):
         load(tmp_path / "none.csv")
