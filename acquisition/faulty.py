@@ -170,7 +170,8 @@ class FaultyDevice(Driver):
         self.source.close()
 
     def _details(self) -> dict[str, Any]:
-        return self._tracker.report()
+        report = self._tracker.report()
+        return {**report, "waiting": report["waiting"] + sum(len(samples.data) for samples in self._ready)}
 
     # -------------------------------------------------------------- private
     _ahead_s = 0.0

@@ -106,9 +106,23 @@ class FaultyLink:
             values = self._changed(data[:whole], self._packet * self._n)
             self._transmit(values, self._arrivals(times[self._n - 1 : whole : self._n]))
             self._record(self._packet * self._n)
+        self._count()
 
     def receive(self, now_s: float) -> Packets | str | None:
         """Return the next that has arrived by `now_s`: packets, or what became of the link; None if nothing has."""
+        got = self._receive(now_s)
+        self._count()
+        return got
+
+    def _count(self) -> None:
+        """Note what is still under way: in the queue, held back to be overtaken, and too few for a packet."""
+        queued = sum(len(entry.data) for entry in self._queue if isinstance(entry, Packets))
+        overtaken = (
+            self._n for entries in self._release_at.values() for _, f in entries if f.kind is FaultKind.REORDER
+        )
+        self.ledger.under_way = queued + sum(overtaken) + (0 if self._rest is None else len(self._rest[0]))
+
+    def _receive(self, now_s: float) -> Packets | str | None:
         if not self._queue:
             return None
         head = self._queue[0]

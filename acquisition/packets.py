@@ -181,7 +181,8 @@ class PacketTracker:
         Returns
         -------
         dict
-            ``duplicates``, ``reordered``, ``late`` (packets); ``sfreq`` and ``sfreq_error``: the rate as measured,
+            ``duplicates``, ``reordered``, ``late`` (packets); ``waiting``: samples that came and whose number is not
+            certain yet; ``sfreq`` and ``sfreq_error``: the rate as measured,
             and how far off it may be (None until it is known).
         """
         known = math.isfinite(self.pace.error)
@@ -189,6 +190,7 @@ class PacketTracker:
             "duplicates": self.duplicates,
             "reordered": self.reordered,
             "late": self.late,
+            "waiting": self._n * (len(self._held) + len(self._unsettled)),
             "sfreq": self._n / self.pace.period_s if known else None,
             "sfreq_error": self._n / self.pace.period_s * self.pace.error if known else None,
         }

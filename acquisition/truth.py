@@ -60,11 +60,13 @@ class Ledger:
     ----------
     pushed : int
         Samples that the source has made since its start, lost ones included.
+    under_way : int
+        Those of them that the link still holds.
     """
 
-    def __init__(self, records: Iterable[Record] = (), pushed: int = 0) -> None:
+    def __init__(self, records: Iterable[Record] = (), pushed: int = 0, under_way: int = 0) -> None:
         self._records = list(records)
-        self.pushed = pushed
+        self.pushed, self.under_way = pushed, under_way
 
     def add(self, record: Record) -> None:
         """Append; nothing is ever changed or taken away."""
@@ -96,7 +98,8 @@ class Ledger:
 
     def as_json(self) -> str:
         """Return everything as JSON."""
-        return json.dumps({"pushed": self.pushed, "records": [r.as_dict() for r in self._records]}, indent=1)
+        records = [r.as_dict() for r in self._records]
+        return json.dumps({"pushed": self.pushed, "under_way": self.under_way, "records": records}, indent=1)
 
     def write(self, path: str | Path) -> None:
         """Write everything to a file."""
@@ -107,7 +110,8 @@ class Ledger:
         """Return what `as_json` gave; `FormatError` if it is something else."""
         try:
             found = json.loads(text)
-            return cls((_record(entry) for entry in found["records"]), int(found["pushed"]))
+            records = (_record(entry) for entry in found["records"])
+            return cls(records, int(found["pushed"]), int(found.get("under_way", 0)))
         except (ValueError, TypeError, KeyError) as error:
             raise FormatError(
                 f"a ledger is a JSON object with pushed and records, got {text[:80]!r}: {error}; write it with write()"
@@ -127,10 +131,17 @@ def differences(ledger: Ledger, report: Mapping[str, Any]) -> list[str]:
     Returns
     -------
     list of str
-        Empty if every lost sample is in the report, at its place, and nothing else is; and if it knows of every
+        Empty if every sample that was pushed is delivered, reported lost, or (those of the last moment) still on its
+        way; if every lost sample is in the report, at its place, and nothing else is; and if it knows of every
         packet that came twice or out of order. Packets that were counted as lost and came later count as lost.
     """
     found = []
+    waiting = ledger.under_way + report.get("waiting", 0)
+    if ledger.pushed != report["delivered"] + report["lost"] + waiting:
+        found.append(
+            f"{ledger.pushed} samples were pushed; {report['delivered']} delivered, {report['lost']} reported lost and "
+            f"{waiting} on their way are {report['delivered'] + report['lost'] + waiting}"
+        )
     true, told = ledger.gaps(), [(int(g["sample"]), int(g["lost"])) for g in report["gaps"]]
     if ledger.n_lost != report["lost"]:
         found.append(f"{ledger.n_lost} samples were lost, {report['lost']} are reported")

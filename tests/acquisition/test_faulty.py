@@ -39,7 +39,7 @@ def play(faults, seconds=None, source=None, **more):
 
 def mistakes(device, chunks):
     """Return what the driver got wrong: places, counts, the balance."""
-    found = differences(device.ledger, device.final)
+    found = differences(device.ledger, device.final)  # the balance of counts, and every loss at its place
     for chunk in chunks:
         if chunk.data[:, 0].tolist() != list(range(chunk.start, chunk.stop)):
             found.append(f"numbers of {chunk.start}-{chunk.stop}")
@@ -92,6 +92,9 @@ def test_the_truth_is_not_taken_from_the_report():
     device, _ = play([fault("loss", n=256), fault("reorder", 3.0, n=2), fault("duplicate", 3.5, n=2)])
     true = device.final
     lies = [
+        true | {"delivered": true["delivered"] - 1},
+        true | {"delivered": true["delivered"] + 256, "lost": true["lost"] - 256},
+        true | {"waiting": true["waiting"] + 1},
         true | {"lost": 0},
         true | {"gaps": [], "n_gaps": 0},
         true | {"gaps": [true["gaps"][0] | {"lost": 255}]},
