@@ -25,8 +25,12 @@ _FIRST_S = 5.0
 """A rate over less than this is not believed, s."""
 _PER_SAMPLE = 9
 """Bytes that XDF adds to each sample: the length of its time stamp, and the stamp."""
-_PER_CHUNK, _CHUNKS_PER_S = 165.0, 250.0
-"""Bytes that a chunk adds to file and check file, and how many a device delivers per second at the most."""
+_PER_CHUNK = 160.0
+"""Most bytes that a chunk adds: 16 of frame, stream and count, and a check line whose offset has 13 digits."""
+_PER_S = 300.0
+"""Bytes per second for the boundary (20 and its line), and for clock offsets of some streams each ten seconds."""
+_ORDINARY_CHUNK_S = 0.04
+"""Length of a chunk until some have come, s."""
 
 
 def free_bytes(path: str | os.PathLike[str]) -> int:
@@ -35,13 +39,21 @@ def free_bytes(path: str | os.PathLike[str]) -> int:
     return shutil.disk_usage(there if there.exists() else there.parent).free
 
 
-def bytes_per_s(info: StreamInfo, dtype: np.dtype[Any] | None = None) -> float:
-    """Return what a stream takes on the disk, bytes per second.
+def bytes_per_s(info: StreamInfo, dtype: np.dtype[Any] | None = None, chunk_samples: float | None = None) -> float:
+    """Return what a stream takes on the disk with its check file, bytes per second; markers and texts come on top.
 
-    While the type is not known (`dtype` is None) the least it can be: 2 bytes for integers with a scale, else 4.
+    Parameters
+    ----------
+    info : StreamInfo
+        The stream; its `sfreq` is the rate that the device declares.
+    dtype : dtype, optional
+        Type of the samples. While it is not known the least it can be: 2 bytes for integers with a scale, else 4.
+    chunk_samples : float, optional
+        Samples in a chunk, on average: each chunk costs a frame and a line. Those of 40 ms while it is not known.
     """
     size = dtype.itemsize if dtype is not None else 4 if info.scales is None else 2
-    return info.sfreq * (info.n_channels * size + _PER_SAMPLE) + _PER_CHUNK * min(info.sfreq, _CHUNKS_PER_S)
+    n = max(1.0, info.sfreq * _ORDINARY_CHUNK_S if chunk_samples is None else chunk_samples)
+    return info.sfreq * (info.n_channels * size + _PER_SAMPLE + _PER_CHUNK / n) + _PER_S
 
 
 def refuse_if_too_long(planned_s: float, needed_per_s: float, places: Sequence[Path]) -> None:

@@ -27,7 +27,12 @@ from bci.stream import Chunk, StreamInfo
 _log = logging.getLogger(__name__)
 
 _REMIND_S = 10.0
-"""How often clock offsets and a boundary are written, s of session time."""
+"""How often clock offsets are written, s of session time."""
+_BOUNDARY_S = 1.0
+"""How often a boundary is written, s of session time: readers that look for nothing else lose no more than that."""
+
+_FEW_CHUNKS = 10
+"""After so many the size of a chunk is known; the first alone may be what had gathered before."""
 
 
 class XdfRecorder:
@@ -94,7 +99,7 @@ class XdfRecorder:
                 raise ConfigError(
                     f"the fallback of a recording is a folder that can be written to, got {self.fallback}; create it"
                 )
-            self._streams, self._remind_at_s = [], None
+            self._streams, self._remind_at_s, self._boundary_at_s = [], None, 0.0
             if "{n}" in self.path.name:
                 with contextlib.suppress(OSError):  # the writer says what is wrong with the folder
                     self.path.parent.mkdir(exist_ok=True)
@@ -154,9 +159,10 @@ class XdfRecorder:
                 f"each stream of a recording needs its own name, got {info.name!r} twice; rename one of them"
             )
         # First, so that a refusal leaves nothing behind.
-        self._refuse_if_too_long(bytes_per_s(info))
-        quality, markers = self._text(f"{info.name}-quality"), self._text("Markers")
-        self._streams.append(_Signal(info, quality, markers))
+        signal = _Signal(info)
+        self._refuse_if_too_long(signal)
+        signal.quality, signal.markers = self._text(f"{info.name}-quality"), self._text("Markers")
+        self._streams.append(signal)
         return len(self._streams) - 1
 
     def add_text(self, name: str) -> int:
@@ -173,13 +179,15 @@ class XdfRecorder:
         DataError
             If the chunk is not of that stream.
         ConfigError
-            With the first samples, if the planned session does not fit on the disk.
+            With the first chunks, which tell type and size, if the planned session does not fit on the disk.
         """
         self._open_writer()
         signal = self._streams[stream_id]
         if not isinstance(signal, _Signal):
             raise DataError(f"stream {signal.name!r} holds texts, got samples; use write_text()")
         signal.check(chunk)
+        if signal.learn(chunk):
+            self._refuse_if_too_long(signal)
         self._keep(lambda: self._write(signal, chunk))
 
     def write_text(self, stream_id: int, time_s: float, text: str) -> None:
@@ -223,7 +231,6 @@ class XdfRecorder:
         writer, quality = self._open_writer(), copy.copy(signal.lines)
         begins = chunk.n_samples > 0 and signal.number is None
         if begins:
-            self._refuse_if_too_long(bytes_per_s(signal.info, chunk.data.dtype), signal)
             self._begin(signal, chunk.data.dtype)
         last_s = float(chunk.times[-1]) if chunk.n_samples else signal.last_s
         first_s = float(chunk.times[0]) if chunk.n_samples else last_s
@@ -236,21 +243,28 @@ class XdfRecorder:
             writer.write_text(signal.quality.number, [(last_s, line) for line in event_lines(chunk)])
             writer.write_text(signal.markers.number, [(event.time, event.code) for event in chunk.events])
         signal.lines, signal.last_s = quality, last_s
-        is_due = self._remind_at_s is None or last_s >= self._remind_at_s
         with contextlib.suppress(RecordingError):  # the chunk is kept; the next one says what is wrong
-            if is_due:
-                self._remind_at_s = last_s + _REMIND_S
-                writer.mark_time(last_s)
-            elif begins:
-                writer.mark_time(last_s, signal.number)
+            self._mark(writer, last_s, signal.number if begins else None)
 
-    def _refuse_if_too_long(self, needed_per_s: float, but: _Signal | None = None) -> None:
+    def _mark(self, writer: XdfWriter, now_s: float, begun: int | None) -> None:
+        """Write the clock offsets, that of a stream that has just `begun`, or a boundary, where they are due."""
+        if self._remind_at_s is None or now_s >= self._remind_at_s:
+            self._remind_at_s = now_s + _REMIND_S
+            writer.mark_time(now_s)
+        elif begun is not None:
+            writer.mark_time(now_s, begun)
+        elif now_s >= self._boundary_at_s:
+            writer.mark_boundary()
+        else:
+            return
+        self._boundary_at_s = now_s + _BOUNDARY_S
+
+    def _refuse_if_too_long(self, newest: _Signal) -> None:
         if self.planned_s is None:
             return
-        others = [s for s in self._streams if isinstance(s, _Signal) and s is not but]
-        needed_per_s += sum(bytes_per_s(s.info) for s in others)
+        signals = {id(s): s for s in [*self._streams, newest] if isinstance(s, _Signal)}
         places = [self.path] if self.fallback is None else [self.path, self.fallback]
-        refuse_if_too_long(self.planned_s, needed_per_s, places)
+        refuse_if_too_long(self.planned_s, sum(s.needed_per_s for s in signals.values()), places)
 
     def _keep(self, write: Callable[[], None]) -> None:
         """Do `write`; if the file cannot grow, do it again in a new file in the fallback folder."""
@@ -304,15 +318,32 @@ class _Signal:
     """A stream of samples, with the text streams beside it; its number comes with the first samples."""
 
     info: StreamInfo
-    quality: _Text
-    markers: _Text
+    quality: _Text = field(default_factory=lambda: _Text("", 0))
+    markers: _Text = field(default_factory=lambda: _Text("", 0))
     number: int | None = None
+    dtype: np.dtype[Any] | None = None
+    n_chunks: int = 0
+    n_samples: int = 0
     last_s: float = 0.0
     lines: Quality = field(default_factory=Quality)
 
     @property
     def name(self) -> str:
         return self.info.name
+
+    @property
+    def needed_per_s(self) -> float:
+        """What it takes on the disk by all that is known so far, bytes per second."""
+        known = self.n_samples / self.n_chunks if self.n_chunks >= _FEW_CHUNKS else None
+        return bytes_per_s(self.info, self.dtype, known)
+
+    def learn(self, chunk: Chunk) -> bool:
+        """Take type and size of a chunk; return whether `needed_per_s` says more than before."""
+        if not chunk.n_samples or self.n_chunks >= _FEW_CHUNKS:
+            return False
+        self.dtype = chunk.data.dtype
+        self.n_chunks, self.n_samples = self.n_chunks + 1, self.n_samples + chunk.n_samples
+        return self.n_chunks in (1, _FEW_CHUNKS)
 
     def check(self, chunk: Chunk) -> None:
         """Raise `DataError` unless `chunk` has the channels and the rate that were announced."""

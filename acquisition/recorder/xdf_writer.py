@@ -192,6 +192,10 @@ class XdfWriter:
         ]
         self._write(*offsets, _Written(framed(BOUNDARY, BOUNDARY_MARK), BOUNDARY))
 
+    def mark_boundary(self) -> None:
+        """Write a boundary, by which a reader finds its place again behind damage."""
+        self._write(_Written(framed(BOUNDARY, BOUNDARY_MARK), BOUNDARY))
+
     def close(self) -> None:
         """Write the footers and release the file; any number of times, never raises."""
         if self._closing.is_set():

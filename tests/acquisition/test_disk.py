@@ -171,14 +171,36 @@ def test_session_that_fits_is_recorded(tmp_path):
     assert len(read(tmp_path / "run.xdf")[1]) == 40
 
 
-@pytest.mark.parametrize("n", [5, 40])
-def test_estimate_is_a_little_more_than_a_recording_takes(tmp_path, n):
+def test_session_of_single_samples_is_refused_as_soon_as_that_is_known(tmp_path):
+    info = StreamInfo("amp", 1000.0, (Channel("c0"),))
+    fits_in_chunks_s = 0.9 * free_bytes(tmp_path) / bytes_per_s(info, np.dtype("f8"))
+    with XdfRecorder(tmp_path / "run.xdf", planned_s=fits_in_chunks_s) as recorder:
+        stream = recorder.add_stream(info)
+        with pytest.raises(ConfigError, match="free"):
+            for k in range(10):
+                recorder.write(stream, Chunk(np.zeros((1, 1)), np.array([k / 1000]), k, info))
+    assert k == 9
+
+
+@pytest.mark.parametrize("n", [1, 7, 32, 500])
+@pytest.mark.parametrize(("n_channels", "sfreq", "dtype"), [(1, 250.0, "f4"), (8, 1000.0, "f4"), (64, 2000.0, "f8")])
+def test_estimate_is_a_little_more_than_a_recording_takes(tmp_path, n, n_channels, sfreq, dtype):
+    info = StreamInfo("amp", sfreq, tuple(Channel(f"c{k}") for k in range(n_channels)))
     with XdfRecorder(tmp_path / "run.xdf") as recorder:
-        stream = recorder.add_stream(INFO)
-        for k in range(4000 // n):  # 4 s
-            recorder.write(stream, chunk(n * k, n).replace(events=()))
-    taken = sum(p.stat().st_size for p in tmp_path.iterdir())
-    assert 0.7 < taken / 4 / bytes_per_s(INFO, np.dtype("f8")) < 1.1
+        stream = recorder.add_stream(info)
+        chunks = [Chunk(np.zeros((n, n_channels), dtype), (at + np.arange(n)) / sfreq, at, info)
+                  for at in range(0, round(4 * sfreq) + 2 * n, n)]  # fmt: skip
+        recorder.write(stream, chunks[0])  # with the headers, which come once
+        before = taken(tmp_path)
+        for later in chunks[1:]:
+            recorder.write(stream, later)
+        per_s = (taken(tmp_path) - before) / (n * (len(chunks) - 1) / sfreq)
+    assert per_s <= bytes_per_s(info, np.dtype(dtype), n) <= 1.5 * per_s
+
+
+def taken(folder):
+    """Return the bytes of all files of a recording."""
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 # --------------------------------------------------------------------- cautions
