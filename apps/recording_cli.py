@@ -58,7 +58,8 @@ def info(path: Path, as_json: bool) -> None:
 def verify(path: Path, as_json: bool) -> None:
     """Hold the recording PATH against its check file: which bytes, samples and streams are damaged.
 
-    Exit code 0 if it is as it was written, 1 if it is damaged.
+    Exit code 0 if it is as it was written, 1 if it is damaged. A recording that was cut off at its end, as a kill
+    does, is not damaged. Without a check file (PATH.check) only the structure is looked at.
 
     \b
     bci recording verify run.xdf
@@ -71,12 +72,15 @@ def verify(path: Path, as_json: bool) -> None:
 
 @recording.command()
 @_RECORDING
-@click.option("--out", default=None, type=click.Path(path_type=Path), help="The copy; PATH-repaired by default.")
+@click.option(
+    "--out", default=None, type=click.Path(path_type=Path), help="The copy; run-repaired.xdf for run.xdf by default."
+)
 @json_option
 def repair(path: Path, out: Path | None, as_json: bool) -> None:
     """Write a copy of the recording PATH with every whole block; PATH itself is not changed.
 
-    Samples that are gone become a gap, and are told.
+    Samples that are gone become a gap, and are told. With the check file PATH.check beside it every changed byte is
+    found; without one only the structure is looked at, and the copy goes on behind damage where a whole block begins.
 
     \b
     bci recording repair run.xdf

@@ -30,7 +30,8 @@ def describe_recording(path: Path) -> dict[str, Any]:
     lines = [f"{path.name}: {found.size / 1e6:.1f} MB, begun {found.begun or 'unknown'}, {ended}, {check}"]
     lines += [_stream_line(stream) for stream in found.streams]
     if found.left_over:
-        lines.append(f"{found.left_over} bytes after the last whole block; see `bci recording verify {path.name}`")
+        where = "in its middle" if found.is_damaged else "at its end"
+        lines.append(f"{found.left_over} bytes {where} are no whole block; see `bci recording verify {path.name}`")
     return {
         "path": str(path), "bytes": found.size, "begun": found.begun, "finished": found.is_finished,
         "check_file": found.has_check, "left_over": found.left_over, "streams": streams, "text": "\n".join(lines),
@@ -48,12 +49,24 @@ def repair_recording(path: Path, target: Path | None = None) -> dict[str, Any]:
     """Write a copy of `path` with every whole block; return where it is and what is missing for good."""
     with _bytes_bar(path, "checking") as progress:
         done = repair(path, target, progress)
-    same = done.path == path
-    lines = [f"{path.name} is whole; nothing was to be repaired." if same else f"Wrote {done.path}: {done.kept} blocks"
-             f" were whole, {done.restored} were put back from the check file, {len(done.lost)} are lost."]  # fmt: skip
+    found = done.findings
+    if done.path == path:
+        lines = [f"{path.name} is whole; nothing was to be repaired."]
+        if not found.has_check:
+            lines = [f"{path.name} is whole by its structure; nothing was to be repaired."]
+    else:
+        lines = [f"Wrote {done.path} and its check file: {done.kept} blocks were whole"]
+        lines[0] += f", {done.restored} were put back from the check file." if found.has_check else "."
+    if found.cut:
+        lines.append(f"  its last {found.cut} bytes, half a block that was being written when it was cut, are left out")
+    lines += [f"  {_damage_line(damage)}" for damage in done.lost[:_MOST]]
+    if len(done.lost) > _MOST:
+        lines.append(f"  ... and {len(done.lost) - _MOST} more; --json lists all")
     for name, n in done.lost_samples.items():
-        lines.append(f"  {name or 'an unknown stream'}: {n} samples lost; they are a gap in the copy")
-    if not done.findings.has_check and not same:
+        lines.append(f"  {name or 'an unknown stream'}: {n} lost in all")
+    if done.lost_samples:
+        lines.append("Lost samples are gaps in the copy; all others keep their number and time.")
+    if not found.has_check:
         lines.append("There was no check file: a changed byte inside a block was not seen.")
     return {
         "path": str(done.path), "kept": done.kept, "restored": done.restored, "lost_samples": done.lost_samples,
@@ -156,19 +169,22 @@ def _findings(found: Findings) -> dict[str, Any]:
 
 def _verdict(found: Findings) -> str:
     name, n = found.path.name, len(found.damages)
+    places = f"{n} place{'s' * (n != 1)}"
     if not found.has_check:
         first = f"{name} has no check file: only its structure could be looked at, and it is " + (
-            "whole." if found.is_sound else "damaged."
+            f"whole: {len(found.kept)} blocks."
+            if found.is_sound
+            else f"damaged in {places}; {len(found.kept)} blocks are whole."
         )
     elif found.is_sound:
         first = f"{name} is as it was written: {len(found.kept)} blocks, {found.size} bytes."
     else:
-        first = f"{name} is damaged in {n} places; {len(found.kept)} blocks are whole."
+        first = f"{name} is damaged in {places}; {len(found.kept)} blocks are whole."
     lines = [first, *[f"  {_damage_line(damage)}" for damage in found.damages[:_MOST]]]
     if n > _MOST:
         lines.append(f"  ... and {n - _MOST} more; --json lists all")
     if not found.finished:
-        lines.append("It was not closed: the recorder was killed, or is still writing.")
+        lines.append("It was not closed: it was cut off, its recorder was killed, or is still writing.")
     if found.cut:
         lines.append(f"Its last {found.cut} bytes are half a block that was being written then; readers leave it out.")
     if found.has_check and found.unchecked:

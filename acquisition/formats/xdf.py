@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from bci.acquisition.codes import event_code
 from bci.acquisition.formats.found import Cut, Found, Room, Settings, copy_rows
-from bci.acquisition.formats.xdf_chunks import Spans, Survey, survey
+from bci.acquisition.formats.xdf_chunks import Joined, Survey, survey
 from bci.acquisition.montage import described, xdf_entry
 from bci.acquisition.recorder.quality import row_flags, sample_numbers
+from bci.acquisition.recorder.rejoin import Rejoined
+from bci.acquisition.recorder.xdf_blocks import Block
 from bci.acquisition.stamps import numbered
 from bci.errors import FormatError
 from bci.stream import Event, Flag, StreamInfo, unknown
@@ -58,7 +60,7 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
     chunks = survey(content)
     _judge(chunks, path, settings.salvage, room)
     room.progress(0.1)
-    file = io.BufferedReader(Spans(content, chunks.spans), 1 << 16)
+    file = io.BufferedReader(Joined(_pieces(content, chunks)), 1 << 16)
     # The samples as they were stamped: smoothing would move them against their markers.
     streams, _ = pyxdf.load_xdf(file, synchronize_clocks=True, dejitter_timestamps=False, verbose=None)
     room.progress(0.8)
@@ -66,7 +68,7 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
     texts = [s for s in streams if len(s["time_stamps"]) and s is not stream and (
         s["info"]["channel_format"][0] == "string" or _has_marker_word(s))]  # fmt: skip
     _say_unread(streams, texts, stream, path, room)
-    return _found(stream, texts, path, bool(chunks.damage), settings.salvage, room)
+    return _found(stream, texts, path, settings.salvage, room)
 
 
 def _content(path: Path) -> memoryview:
@@ -81,21 +83,38 @@ def _content(path: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
+def _pieces(content: memoryview, chunks: Survey) -> list[bytes | memoryview]:
+    """Return what is to be read: the file up to where it was cut, or, of a damaged one, what a repair would keep."""
+    if not chunks.damage:
+        return [content[first:last] for first, last in chunks.spans]
+    pieces: list[bytes | memoryview] = []
+    run = (0, 0)
+    for part in Rejoined(content, chunks.spans).parts():
+        if isinstance(part, Block) and part.offset == run[1]:
+            run = (run[0], part.stop)
+            continue
+        pieces.append(content[run[0] : run[1]])
+        run = (part.offset, part.stop) if isinstance(part, Block) else (0, 0)
+        if isinstance(part, bytes):
+            pieces.append(part)
+    return [*pieces, content[run[0] : run[1]]]
+
+
 def _judge(chunks: Survey, path: Path, salvage: bool, room: Room) -> None:
     """Say what is cut off; refuse what is damaged, unless it is to be salvaged."""
     if chunks.cut:
         room.warn(f"{path.name} ends within a chunk; its last {chunks.cut} bytes are left out")
     if not chunks.damage:
         return
-    at, what = chunks.damage[0]
+    first = chunks.damage[0]
     readable = f"{chunks.n_samples} samples of all its streams"
     if not salvage:
         raise FormatError(
-            f"expected whole chunks in the XDF file {path}, got at byte {at} {what}; {readable} can still be read "
-            f"with salvage=True; take another copy if there is one",
-            where=f"byte {at}", readable=readable,
+            f"expected whole chunks in the XDF file {path}, got at byte {first.at} {first.what}; {readable} can "
+            f"still be read with salvage=True, or from the copy that `bci recording repair` writes",
+            where=f"byte {first.at}", readable=readable,
         )  # fmt: skip
-    places = ", ".join(str(at) for at, _ in chunks.damage[:10])
+    places = ", ".join(f"{hurt.at} to {hurt.at + hurt.length - 1}" for hurt in chunks.damage[:10])
     room.warn(f"{path.name} is damaged at {len(chunks.damage)} places (bytes {places}); read are {readable}")
 
 
@@ -147,14 +166,14 @@ def _say_unread(streams: list[Any], texts: list[Any], chosen: Any, path: Path, r
             )
 
 
-def _found(stream: Any, texts: list[Any], path: Path, damaged: bool, salvage: bool, room: Room) -> Found:
+def _found(stream: Any, texts: list[Any], path: Path, salvage: bool, room: Room) -> Found:
     scale, info = _xdf_info(stream)
     times, data = np.asarray(stream["time_stamps"], dtype=np.float64), np.asarray(stream["time_series"])
     times, data = _plausible(times, data, path, salvage, room)
     room_for = room.array(data.shape, data.dtype if scale is None else np.float64)
     copy_rows(room_for, len(data), lambda a, b: data[a:b] if scale is None else data[a:b] * scale, room)
     lines = [str(v[0]) for s in texts if _name(s) == f"{info.name}-quality" for v in s["time_series"]]
-    if lines and not damaged:  # a recording of ours knows the number of every sample, and what was wrong with it
+    if lines:  # a recording of ours knows the number of every sample, and what was wrong with it
         numbers, flags = sample_numbers(lines, len(times)), row_flags(lines, len(times))
     else:
         numbers, flags = numbered(times, info.sfreq), np.zeros(len(times), np.int64)

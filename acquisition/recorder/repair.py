@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Self
 
 from bci.acquisition.recorder.check_file import CheckWriter, Line, check_path
-from bci.acquisition.recorder.recover import open_complete
+from bci.acquisition.recorder.rejoin import Rejoined
 from bci.acquisition.recorder.verify import Damage, Findings, examine, open_bytes
 from bci.acquisition.recorder.xdf_blocks import (
     FILE_HEADER,
     MAGIC,
     SAMPLES,
     STREAM_FOOTER,
+    STREAM_HEADER,
     Block,
     block_at,
     framed,
@@ -97,7 +97,8 @@ def repair(
     -----
     Samples that are gone become a loss in the quality lines of their stream, as if the device had lost them: true
     sample numbers and time stamps of all others stay right. Nothing is invented. Without a check
-    file only what follows the last whole block is cut off.
+    file every block that is whole by its structure is kept, behind damage in the middle too (see `examine`), and how
+    many samples are gone is told by what is left (see `rejoin`); a changed number inside a block is not seen.
     """
     source = Path(path)
     findings = examine(source, progress)
@@ -108,14 +109,12 @@ def repair(
     if copy.exists() or check_path(copy).exists():
         raise ConfigError(f"the repaired copy needs a new file; {copy} exists and is kept; name another one")
     done = Repaired(copy, findings, len(findings.kept))
-    if not findings.has_check:
-        with open(copy, "xb") as out, open_complete(source) as beginning:
-            shutil.copyfileobj(beginning, out, 1 << 20)
-        done.lost = findings.damages
-        return done
     data = open_bytes(source)
     try:
-        _write_copy(data, done)
+        if findings.has_check:
+            _write_copy(data, done)
+        else:
+            _write_rejoined(data, done)
     finally:
         if data:
             data.close()
@@ -139,26 +138,65 @@ def _write_copy(data: Any, done: Repaired) -> None:
         raise FormatError(
             f"the first header of {findings.path} is damaged and its check file has no copy; take another copy of both"
         )
-    with open(done.path, "xb") as out:
-        joiner = _Joiner(out, done.path, findings.names)
-        try:
-            for _, content in entries:
-                if isinstance(content, Line):
-                    joiner.lose(content)
-                else:
-                    joiner.take(data[content.offset : content.stop] if isinstance(content, Block) else content)
-            joiner.finish()
-        finally:
-            joiner.close()
+    with _Copy(done.path) as copy:
+        joiner = _Joiner(copy, findings.names)
+        for _, content in entries:
+            if isinstance(content, Line):
+                joiner.lose(content)
+            else:
+                joiner.take(data[content.offset : content.stop] if isinstance(content, Block) else content)
+
+
+def _write_rejoined(data: Any, done: Repaired) -> None:
+    """Write what is whole of a recording without a check file."""
+    rejoined = Rejoined(data, done.findings.runs)
+    texts = {number for number, name in rejoined.names.items() if name.endswith("-quality")}
+    with _Copy(done.path) as copy:
+        for part in rejoined.parts():
+            content = data[part.offset : part.stop] if isinstance(part, Block) else part
+            block = block_at(content, 0)
+            assert block is not None  # a part is a whole block
+            keep = block.tag in (FILE_HEADER, STREAM_HEADER, STREAM_FOOTER) or block.stream in texts
+            copy.append(content, block.tag, block.stream, block.samples, keep)
+    done.lost = list(done.findings.damages)
+    for gone in rejoined.missing:
+        where = f", the first is number {gone.sample}" if gone.sample >= 0 else ""
+        what = f"{gone.n} {'texts' if gone.is_text else 'samples'} of stream {gone.stream!r} are gone{where}"
+        done.lost.append(Damage(0, 0, what, gone.stream, max(0, gone.sample), gone.n))
+
+
+class _Copy:
+    """A new recording with its check file, written block by block."""
+
+    def __init__(self, path: Path) -> None:
+        self._out = open(path, "xb")  # noqa: SIM115 - closed by __exit__
+        self._check = CheckWriter(check_path(path))
+        self._length = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        """Release both files; unless something went wrong, say in the check file that the copy is complete."""
+        if error is None:
+            self._out.flush()
+            os.fsync(self._out.fileno())
+            self._check.end(self._length)
+        self._out.close()
+        self._check.close()
+
+    def append(self, content: bytes, tag: int, stream: int, samples: int, keep: bool) -> None:
+        """Write a block."""
+        self._out.write(content)
+        self._check.add([Line.of(self._length, content, tag, stream, samples, keep)])
+        self._length += len(content)
 
 
 class _Joiner:
     """Write blocks one after another and keep the quality lines true to what is there."""
 
-    def __init__(self, out: BinaryIO, path: Path, names: dict[int, str]) -> None:
-        self._out = out
-        self._check = CheckWriter(check_path(path))
-        self._length = 0
+    def __init__(self, copy: _Copy, names: dict[int, str]) -> None:
+        self._copy = copy
         numbers = {name: number for number, name in names.items()}
         self._quality_of = {n: numbers[f"{name}-quality"] for n, name in names.items() if f"{name}-quality" in numbers}
         self._signals = {number: _Rows() for number in names}
@@ -184,29 +222,14 @@ class _Joiner:
             if rows.pending and block.stream in self._quality_of:
                 (time_s,) = struct.unpack_from("<d", content, block.body + 1)
                 note = _text_block(self._quality_of[block.stream], [(time_s, rows.gap())])
-                self._append(note, SAMPLES, self._quality_of[block.stream], 1, keep=True)
+                self._copy.append(note, SAMPLES, self._quality_of[block.stream], 1, keep=True)
             rows.take(block.samples)
         elif block.tag == STREAM_FOOTER and rows.gone:
             count = b"<sample_count>%d</sample_count>" % (rows.row - rows.gone)
             body = content[block.body - 4 :]
             content = framed(STREAM_FOOTER, _COUNT.sub(count, body))
         keep = block.tag != SAMPLES or block.stream in self._signal_of
-        self._append(content, block.tag, block.stream, block.samples, keep and block.tag in (FILE_HEADER, 2, 3, 6))
-
-    def finish(self) -> None:
-        """Say in the check file that the copy is complete."""
-        self._out.flush()
-        os.fsync(self._out.fileno())
-        self._check.end(self._length)
-
-    def close(self) -> None:
-        """Release the check file."""
-        self._check.close()
-
-    def _append(self, content: bytes, tag: int, stream: int, samples: int, keep: bool) -> None:
-        self._out.write(content)
-        self._check.add([Line.of(self._length, content, tag, stream, samples, keep)])
-        self._length += len(content)
+        self._copy.append(content, block.tag, block.stream, block.samples, keep and block.tag in (FILE_HEADER, 2, 3, 6))
 
 
 class _Rows:

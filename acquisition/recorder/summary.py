@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bci.acquisition.formats.xdf_chunks import survey
 from bci.acquisition.recorder.check_file import check_path
 from bci.acquisition.recorder.verify import open_bytes
 from bci.acquisition.recorder.xdf_blocks import (
@@ -83,8 +84,10 @@ class Summary:
         Whether it was closed; else it was cut off, or is being written.
     has_check : bool
         Whether a check file lies beside it.
+    is_damaged : bool
+        Whether whole blocks follow on bytes that are none.
     left_over : int
-        Bytes after the last whole block.
+        Bytes that are no whole block.
     streams : list of StreamSummary
         In the order in which they began.
     """
@@ -95,12 +98,13 @@ class Summary:
     config: str = ""
     is_finished: bool = False
     has_check: bool = False
+    is_damaged: bool = False
     left_over: int = 0
     streams: list[StreamSummary] = field(default_factory=list)
 
 
 def summarize(path: str | os.PathLike[str]) -> Summary:
-    """Look through the blocks of an XDF file; nothing is checked.
+    """Look through the blocks of an XDF file; what they hold is not checked.
 
     Raises
     ------
@@ -124,9 +128,8 @@ def summarize(path: str | os.PathLike[str]) -> Summary:
 def _fill(summary: Summary, data: Any) -> None:
     streams: dict[int, StreamSummary] = {}
     quality: list[tuple[str, int, int]] = []
-    end = 0
-    for block in walk(data):
-        end = block.stop
+    runs = _runs(data)
+    for block in (block for start, stop in runs for block in walk(data, start, stop)):
         summary.is_finished = block.tag == STREAM_FOOTER
         if block.tag in (FILE_HEADER, STREAM_HEADER):
             root = read_xml(data, block)
@@ -141,12 +144,24 @@ def _fill(summary: Summary, data: Any) -> None:
             _count(stream, data, block)
             if stream.name.endswith("-quality") and stream.format == "string":
                 quality += _losses(stream.name.removesuffix("-quality"), data, block)
-    summary.left_over = len(data) - end
+    summary.left_over = len(data) - sum(stop - start for start, stop in runs)
+    summary.is_damaged = len(runs) > 1
     summary.streams = list(streams.values())
     for name, lost, gaps in quality:
         for stream in summary.streams:
             if stream.name == name:
                 stream.lost, stream.gaps = stream.lost + lost, stream.gaps + gaps
+
+
+def _runs(data: Any) -> list[tuple[int, int]]:
+    """Return where whole blocks stand in a row; only where the first row does not reach to the end all are checked."""
+    end = 0
+    for block in walk(data):
+        end = block.stop
+    if end == len(data):
+        return [(0, end)]
+    with memoryview(data) as view:
+        return survey(view).spans
 
 
 def _stream(root: Any) -> StreamSummary:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bci.acquisition.formats.xdf_chunks import survey
 from bci.acquisition.recorder.check_file import Ledger, Line, check_path, read_check
 from bci.acquisition.recorder.xdf_blocks import (
     MAGIC,
@@ -92,6 +93,8 @@ class Findings:
         Bytes of the half block at the end that a kill left.
     names : dict
         Name of each stream, by its number.
+    runs : list of (int, int)
+        Without a check file: first byte and the one after the last of whole blocks in a row; damage lies between.
     """
 
     path: Path
@@ -104,6 +107,7 @@ class Findings:
     unchecked: int = 0
     cut: int = 0
     names: dict[int, str] = field(default_factory=dict)
+    runs: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def is_sound(self) -> bool:
@@ -141,7 +145,8 @@ def examine(path: str | os.PathLike[str], progress: Callable[[int], object] = la
     -----
     Every block is looked for where it was written, then, by its length, CRC-32 and SHA-256, anywhere
     in what is left: bytes that were cut out, put in or moved cost only the blocks they hit. Time and memory
-    grow with the size of the file.
+    grow with the size of the file. Without a check file a block is whole if it holds what its head and its stream
+    say it must; behind damage the next such block is looked for (see `bci.acquisition.formats.xdf_chunks.survey`).
     """
     data = open_bytes(path)
     try:
@@ -166,19 +171,19 @@ def _by_structure(findings: Findings, data: Any, progress: Callable[[int], objec
             f"an XDF file begins with {MAGIC!r}, {findings.path} with {bytes(data[:4])!r}, and has no check file; it "
             "is of another format or empty"
         )
-    end = 0
-    for block in walk(data):
-        findings.kept.append(Kept(block, block.offset))
-        end = block.stop
-        progress(block.length)
-        if block.tag == STREAM_HEADER:
-            _name(findings.names, data, block)
-    findings.unchecked = end
+    with memoryview(data) as view:
+        found = survey(view, progress)
+    findings.runs, findings.cut = found.spans, found.cut
+    for start, stop in found.spans:
+        for block in walk(data, start, stop):
+            findings.kept.append(Kept(block, block.offset))
+            if block.tag == STREAM_HEADER:
+                _name(findings.names, data, block)
+    findings.unchecked = sum(kept.block.length for kept in findings.kept)
     findings.finished = bool(findings.kept) and findings.kept[-1].block.tag == STREAM_FOOTER
-    if _is_cut(data, end):
-        findings.cut = len(data) - end
-    elif end < len(data):
-        findings.damages.append(Damage(end, len(data) - end, "no whole block begins here"))
+    for hurt in found.damage:
+        where = "in the middle" if hurt.in_the_middle else "at the end"
+        findings.damages.append(Damage(hurt.at, hurt.length, f"{hurt.length} bytes {where} left out: {hurt.what}"))
 
 
 # --------------------------------------------------------------- with a check file

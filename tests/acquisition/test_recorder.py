@@ -417,13 +417,14 @@ def test_tail_of_zeros_after_a_power_cut_is_left_out(whole, tmp_path):
     assert complete_length(path) == len(whole)
 
 
-def test_repair_copies_the_whole_chunks_and_leaves_the_original(whole, tmp_path, caplog):
+def test_repair_copies_the_whole_chunks_and_leaves_the_original(whole, tmp_path):
     path = tmp_path / "run.xdf"
     path.write_bytes(whole + b"\x04")
-    fixed = repair(path).path
+    done = repair(path)
+    fixed = done.path
     assert (fixed.name, fixed.read_bytes()) == ("run-repaired.xdf", whole)
     assert path.read_bytes() == whole + b"\x04"
-    assert "last 1 bytes" in caplog.text
+    assert (done.findings.cut, done.findings.damages) == (1, [])
     with pytest.raises(ConfigError, match="exists"):
         repair(path)
 
