@@ -20,6 +20,11 @@ SYNTHETIC, STREAMING, PLAYBACK = -1, -2, -3
 PRESETS = {"default": 0, "auxiliary": 1, "ancillary": 2}
 _LIKE_MASTER = (STREAMING, PLAYBACK)
 
+# What a parameter may be: a text, or a whole number from 0 up to this (ports have 16 bits; BrainFlow has no address,
+# UDP and TCP; a timeout is given in s, and BrainFlow keeps it in 32 bits).
+_MOST = {
+    "ip_port": 65535, "ip_port_aux": 65535, "ip_port_anc": 65535, "ip_protocol": 2, "timeout": 2**31 - 1,
+}  # fmt: skip
 _EXTRA_FILES = "file_aux file_anc"
 _EXTRA_STREAMS = "ip_address_aux ip_address_anc ip_port_aux ip_port_anc"
 # What a board needs, and what it may be given besides: BrainFlow documentation, "Supported Boards", release 5.
@@ -120,6 +125,8 @@ def board_number(board: str | int) -> int:
     """Return BrainFlow's number of a board given by name or number; `ConfigError` if there is none such."""
     shim, failure = brainflow("BoardShim", "BrainFlowError")
     known = _numbers()
+    if not isinstance(board, str) and not _is_whole(board):
+        raise ConfigError(f"expected a board by its name or its number, got {board!r}; `bci devices` lists the names")
     if isinstance(board, str) and not board.lstrip("-").isdigit():
         name = _folded(board)
         if name not in known:
@@ -176,7 +183,7 @@ def describe(board: str | int, preset: str = "default", master: str | int = "") 
 
 
 def check_parameters(board: str | int, parameters: Mapping[str, str | int], platform: str) -> None:
-    """Refuse a board that lacks what BrainFlow needs to find it, and warn of what it will not look at.
+    """Refuse what BrainFlow cannot find a board with, and warn of what it will not look at.
 
     Parameters
     ----------
@@ -190,9 +197,11 @@ def check_parameters(board: str | int, parameters: Mapping[str, str | int], plat
     Raises
     ------
     ConfigError
-        With one sentence that names what is missing.
+        With one sentence that names what is missing, or of a type or range that BrainFlow does not take.
     """
     name = _name(board_number(board))
+    for key, value in parameters.items():
+        _check_parameter(name, key, value)
     entry = next((e for boards, e in _PARAMETERS.items() if any(fnmatch(name, b) for b in boards.split())), None)
     if entry is None:
         return
@@ -237,6 +246,25 @@ def _folded(name: str) -> str:
 
 def _name(number: int) -> str:
     return next((name for name, value in _numbers().items() if value == number), str(number))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_parameter(board: str, key: str, value: object) -> None:
+    """Refuse a value of another type, or out of range."""
+    if key in _MOST:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST[key]:
+            return
+        expected, remedy = f"a whole number from 0 to {_MOST[key]}", "leave it out for BrainFlow's own choice"
+    elif isinstance(value, str) or (key == "master_board" and _is_whole(value)):
+        return
+    else:
+        example = _EXAMPLES.get(key, f"{key}=...")
+        expected = "a board by name or number" if key == "master_board" else "a text"
+        remedy = f"write it as in {example}"
+    raise ConfigError(f"{key} of board {board!r} takes {expected}, got {value!r}; {remedy}")
 
 
 def _channels(found: Mapping[str, Any], board: str) -> tuple[list[int], list[Channel]]:

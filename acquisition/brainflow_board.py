@@ -57,7 +57,7 @@ class BrainFlowBoard(Driver):
     Raises
     ------
     ConfigError
-        If there is no such board or preset, or a parameter that the board needs is missing.
+        If there is no such board or preset, or a parameter is missing, of another type, or out of range.
     DeviceNotFound
         From `open`, if the board does not answer.
     DeviceError
@@ -100,8 +100,8 @@ class BrainFlowBoard(Driver):
         clock: Clock | None = None,
     ) -> None:
         super().__init__(clock=clock)
-        if not ring_s > 0:
-            raise ConfigError(f"ring_s must be above 0 s, got {ring_s}; 60 holds a minute")
+        if isinstance(ring_s, bool) or not isinstance(ring_s, int | float) or not 0 < ring_s < math.inf:
+            raise ConfigError(f"ring_s must be a number of seconds above 0, got {ring_s!r}; 60 holds a minute")
         self.board, self.preset, self.ring_s = board, preset, ring_s
         self.parameters: dict[str, str | int] = {
             "serial_port": serial_port, "mac_address": mac_address, "ip_address": ip_address, "ip_port": ip_port,

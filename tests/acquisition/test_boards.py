@@ -86,3 +86,35 @@ def test_superfluous_parameter_warns_and_what_is_optional_does_not(caplog):
         assert not caplog.records
         check_parameters("synthetic", {"serial_port": "x", "ip_port": 3}, "linux")
     assert "does not look at serial_port and ip_port; leave it out" in caplog.text
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"serial_port": 3}, "serial_port of board 'cyton' takes a text, got 3; write it as in serial_port=/dev/tty"),
+        ({"serial_port": None}, "takes a text, got None"), ({"serial_number": NAN}, "takes a text, got nan"),
+        ({"timeout": "5"}, "timeout of board 'cyton' takes a whole number from 0 to 2147483647, got '5'; leave it out"),
+        ({"timeout": -1}, "got -1"), ({"timeout": NAN}, "got nan"), ({"timeout": True}, "got True"),
+        ({"timeout": 2.5}, "got 2.5"), ({"ip_port": 65536}, "from 0 to 65535, got 65536"),
+        ({"ip_protocol": 3}, "from 0 to 2, got 3"), ({"ip_port_aux": "6677"}, "got '6677'"),
+        ({"master_board": True}, "takes a board by name or number, got True; write it as in master_board=cyton"),
+    ],
+)  # fmt: skip
+def test_parameter_of_another_type_or_range_is_one_sentence(parameters, said):
+    with pytest.raises(ConfigError) as caught:
+        check_parameters("cyton", {"serial_port": "/dev/ttyUSB0", **parameters}, "linux")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("board", [True, 1.5, NAN, None, ["cyton"]])
+def test_board_is_a_name_or_a_number(board):
+    with pytest.raises(ConfigError, match=r"a board by its name or its number, got .*; `bci devices`"):
+        describe(board)
+
+
+def test_parameters_of_a_board_without_an_entry_are_checked_too():
+    with pytest.raises(ConfigError, match="serial_port of board 'shimmer3' takes a text, got 3"):
+        check_parameters("shimmer3", {"serial_port": 3}, "linux")

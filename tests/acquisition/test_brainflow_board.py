@@ -119,6 +119,17 @@ def test_needed_parameter_is_asked_for_before_anything_is_opened():
         BrainFlowBoard("cyton")
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"serial_port": 3}, "takes a text, got 3"), ({"timeout": "5"}, "takes a whole number"), ({"board": True}, "True"),
+     ({"ring_s": float("nan")}, "ring_s must be a number of seconds above 0, got nan"), ({"ring_s": "5"}, "got '5'"),
+     ({"ring_s": float("inf")}, "got inf")],
+)  # fmt: skip
+def test_settings_are_checked_before_anything_is_opened(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        BrainFlowBoard(**settings)
+
+
 def test_board_that_does_not_answer_is_not_found():
     board = BrainFlowBoard("cyton", serial_port="/dev/there-is-no-such-port")
     with pytest.raises(DeviceNotFound, match="there-is-no-such-port"):
