@@ -25,8 +25,8 @@ from bci.acquisition.boards import brainflow
 
 HEAD = struct.Struct("<cI")
 """Kind of a frame and the bytes that follow: "a" an answer, "s" samples, "w" a step of the wall clock."""
-SAMPLES = struct.Struct("<dIII?")
-"""Before samples: when they were pulled (monotonic, s), number of the start, rows, samples, was the ring full."""
+SAMPLES = struct.Struct("<dIIIB?")
+"""Before samples: when they were pulled (s), number of the start, rows, samples, preset, was the ring full."""
 RELEASE_S = 3.0
 """How long a board may take to be stopped or released, s."""
 _STEP_S = 0.5
@@ -49,7 +49,8 @@ class Host:
         self._shim: Any = None
         self._lock: Any = None
         self._streaming = self._is_by_wall = False
-        self._epoch = self._ring = self._preset = 0
+        self._epoch = self._ring = 0
+        self._presets: list[int] = []
         self._wait_s = 0.5
         self._wall_s = time.time() - time.monotonic()
 
@@ -73,13 +74,13 @@ class Host:
         A board that makes its samples by the wall clock then stops or floods: no more is taken until it starts anew.
         """
         step_s = time.time() - time.monotonic() - self._wall_s
-        if self._streaming:
-            n = self._shim.get_board_data_count(self._preset)
-            raw = self._shim.get_board_data(n, self._preset) if n else None
+        for preset in self._presets if self._streaming else ():
+            n = self._shim.get_board_data_count(preset)
+            raw = self._shim.get_board_data(n, preset) if n else None
             pulled_s = time.monotonic()
             step_s = time.time() - time.monotonic() - self._wall_s
             if raw is not None and not (self._is_by_wall and abs(step_s) >= _STEP_S):
-                head = SAMPLES.pack(pulled_s, self._epoch, *raw.shape, raw.shape[1] >= self._ring - 1)
+                head = SAMPLES.pack(pulled_s, self._epoch, *raw.shape, preset, raw.shape[1] >= self._ring - 1)
                 self._send(b"s", head + raw.tobytes())
         if abs(step_s) >= _STEP_S:
             self._wall_s += step_s
@@ -87,7 +88,7 @@ class Host:
             self._send(b"w", json.dumps({"step_s": step_s}).encode())
 
     # ------------------------------------------------------------- commands
-    def _open(self, board: int, master: int, preset: int, parameters: dict[str, Any]) -> None:
+    def _open(self, board: int, master: int, presets: list[int], parameters: dict[str, Any]) -> None:
         self._hold(board, parameters)
         BoardShim, BrainFlowInputParams = brainflow("BoardShim", "BrainFlowInputParams")
         given = BrainFlowInputParams()
@@ -95,14 +96,15 @@ class Host:
             setattr(given, key, value)
         if master != board:
             given.master_board = master
-        self._preset = preset
+        self._presets = presets
         self._shim = BoardShim(board, given)
         self._shim.prepare_session()
 
     def _start(self, ring: int, epoch: int, wait_s: float, is_by_wall: bool) -> None:
         self._ring, self._epoch, self._wait_s, self._is_by_wall = ring, epoch, wait_s, is_by_wall
         self._shim.start_stream(ring)
-        self._shim.get_board_data(preset=self._preset)  # what an earlier stream left behind
+        for preset in self._presets:
+            self._shim.get_board_data(preset=preset)  # what an earlier stream left behind
         self._streaming = True
 
     def _stop(self) -> None:

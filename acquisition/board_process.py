@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import numpy as np
@@ -56,6 +57,55 @@ class WallStep:
     step_s: float
 
 
+class Ring:
+    """What waits of one preset.
+
+    Parameters
+    ----------
+    n_samples : int
+        How many are kept, at most; the oldest are dropped, and counted in the pull that follows them.
+    """
+
+    def __init__(self, n_samples: int) -> None:
+        self._n_samples = n_samples
+        self._items: deque[Pull | WallStep] = deque()
+        self._waiting = self._dropped = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
+
+    def put(self, item: Pull | WallStep) -> None:
+        """Add what arrived last."""
+        if isinstance(item, Pull):
+            item = replace(item, dropped=item.dropped + self._dropped)
+            self._dropped = 0
+            self._waiting += item.raw.shape[1]
+        self._items.append(item)
+        while self._waiting > self._n_samples and len(self._items) > 1:
+            oldest = self._items.popleft()
+            if isinstance(oldest, Pull):
+                self._waiting -= oldest.raw.shape[1]
+                self._hand_on(oldest.raw.shape[1] + oldest.dropped)
+
+    def take(self) -> list[Pull | WallStep]:
+        """Return all that waits."""
+        items, self._waiting = list(self._items), 0
+        self._items.clear()
+        return items
+
+    def clear(self) -> None:
+        """Forget all that waits, and that anything was dropped."""
+        self.take()
+        self._dropped = 0
+
+    def _hand_on(self, dropped: int) -> None:
+        for k, item in enumerate(self._items):
+            if isinstance(item, Pull):
+                self._items[k] = replace(item, dropped=item.dropped + dropped)
+                return
+        self._dropped += dropped
+
+
 class BoardProcess:
     """The process that holds a board.
 
@@ -63,25 +113,36 @@ class BoardProcess:
     ----------
     what : str
         The board, for messages.
+    rings : mapping of int to int
+        The presets that are read, and how many samples of each may wait.
 
     Notes
     -----
-    A thread takes over what arrives, so that nothing waits in the process; the ring is here, and what runs over is
+    A thread takes over what arrives, so that nothing waits in the process; the rings are here, and what runs over is
     counted exactly.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, rings: Mapping[int, int]) -> None:
         self.what = what
         self._arrived = threading.Condition()
-        self._items: deque[Pull | WallStep] = deque()
-        self._waiting = self._dropped = self._number = 0
-        self._ring = sys.maxsize
+        self._rings = {preset: Ring(n_samples) for preset, n_samples in rings.items()}
+        self._number = 0
         self._answers: dict[int, dict[str, Any]] = {}
         self._posted: set[int] = set()
         self._failure = ""
         self._process = _spawn()
         self._thread = threading.Thread(target=self._take_over, name="board", daemon=True)
         self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the process runs, and has refused nothing that was posted."""
+        return self.is_alive and not self._failure
 
     @property
     def is_alive(self) -> bool:
@@ -116,18 +177,17 @@ class BoardProcess:
         """Carry out a command without waiting; `take` raises `DeviceLost` if it is refused."""
         self._posted.add(self._tell(do, more))
 
-    def keep(self, ring: int) -> None:
-        """Keep at most the newest `ring` samples; forget what waits."""
+    def forget(self, preset: int) -> None:
+        """Forget what waits of a preset."""
         with self._arrived:
-            self._items.clear()
-            self._ring, self._waiting, self._dropped = ring, 0, 0
+            self._rings[preset].clear()
 
-    def take(self, timeout_s: float) -> list[Pull | WallStep]:
-        """Return all that has arrived, waiting up to `timeout_s` for the first; `DeviceLost` once nothing more can."""
+    def take(self, preset: int, timeout_s: float) -> list[Pull | WallStep]:
+        """Return what has arrived of a preset, waiting up to `timeout_s`; `DeviceLost` once nothing more can."""
+        ring = self._rings[preset]
         with self._arrived:
-            self._arrived.wait_for(lambda: self._items or self._failure, timeout_s)
-            items, self._waiting = list(self._items), 0
-            self._items.clear()
+            self._arrived.wait_for(lambda: ring or self._failure, timeout_s)
+            items = ring.take()
         if not items and self._failure:
             raise DeviceLost(self._failure)
         return items
@@ -183,37 +243,18 @@ class BoardProcess:
 
     def _sort(self, kind: bytes, payload: bytes) -> None:
         if kind == b"s":
-            arrival_s, epoch, n_rows, n, is_full = SAMPLES.unpack_from(payload)
+            arrival_s, epoch, n_rows, n, preset, is_full = SAMPLES.unpack_from(payload)
             raw = np.frombuffer(payload, np.float64, n_rows * n, SAMPLES.size).reshape(n_rows, n)
-            self._items.append(Pull(raw, arrival_s, epoch, self._dropped, is_full))
-            self._dropped = 0
-            self._waiting += n
-            self._run_over()
+            self._rings[preset].put(Pull(raw, arrival_s, epoch, is_full=is_full))
         elif kind == b"w":
-            self._items.append(WallStep(**json.loads(payload)))
+            for ring in self._rings.values():
+                ring.put(WallStep(**json.loads(payload)))
         else:
             answer = json.loads(payload)
             if answer["number"] not in self._posted:
                 self._answers[answer["number"]] = answer
             elif "error" in answer:
                 self._failure = f"expected {self.what} to start anew, got: {answer['error']}; open it again"
-
-    def _run_over(self) -> None:
-        """Drop the oldest pulls that no longer fit the ring; the next one tells how many samples they had."""
-        while self._waiting > self._ring and len(self._items) > 1:
-            item = self._items.popleft()
-            if isinstance(item, WallStep):
-                continue
-            n = item.raw.shape[1]
-            self._waiting -= n
-            self._hand_on(n + item.dropped)
-
-    def _hand_on(self, dropped: int) -> None:
-        for k, item in enumerate(self._items):
-            if isinstance(item, Pull):
-                self._items[k] = Pull(item.raw, item.arrival_s, item.epoch, item.dropped + dropped, item.is_full)
-                return
-        self._dropped += dropped
 
 
 def _spawn() -> subprocess.Popen[bytes]:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bci.acquisition.board_host import RELEASE_S
+from bci.acquisition.board_holder import BoardHolder
 from bci.acquisition.board_process import BoardProcess, WallStep
 from bci.acquisition.board_stream import BoardStream
 from bci.acquisition.boards import board_names, check_parameters, describe
@@ -22,14 +22,9 @@ __all__ = ["BrainFlowBoard", "board_names"]
 
 _log = logging.getLogger(__name__)
 
-_OPEN_S = 60.0
-"""How long a board may take to be found, beyond its own timeout, s."""
-_START_S = 30.0
 _RING_S = 60.0
 _SILENT_PERIODS = 4.0
 """A slow stream (temperature, once a second) is not silent between its samples."""
-_LOOK_S = (0.0005, 0.005)
-"""Shortest and longest time between two looks for samples, s."""
 
 
 class BrainFlowBoard(Driver):
@@ -112,10 +107,38 @@ class BrainFlowBoard(Driver):
         check_parameters(board, {**self.parameters, "master_board": master_board}, sys.platform)
         self._board = describe(board, preset, master_board)
         self.silence_s = max(self.silence_s, _SILENT_PERIODS / self._board.sfreq)
+        given = {key: value for key, value in self.parameters.items() if value not in ("", 0)}
+        address = {"board": self._board.number, "master": self._board.master, "parameters": given}
+        self._hold_with(BoardHolder(f"board {board!r}", address, self._board.runs_on_wall_clock))
         self._process: BoardProcess | None = None
         self._epoch = 0
-        self._commands: list[str] = []
         self._stream: BoardStream | None = None
+
+    # --------------------------------------------------- one of several
+    def share(self, other: object) -> bool:
+        """Read the board that `other` holds, if it is the same one in another preset; whether it is.
+
+        One board has one holder. Those that share it are opened and closed one by one as any device; the board is
+        found for the first and released with the last. A `bci.acquisition.rig.Rig` lets its streams share.
+
+        Raises
+        ------
+        DeviceError
+            If one of them is open already.
+        """
+        if not isinstance(other, BrainFlowBoard) or other is self:
+            return False
+        holder = other._holder
+        if holder.address != self._holder.address or self._board.preset in holder.presets:
+            return False
+        if len(self._holder.presets) > 1:  # others share with this one already
+            return False
+        if holder.is_held or self._holder.is_held:
+            raise DeviceError(
+                f"the presets of board {self.board!r} are to share it before it is opened, it is open; close() it first"
+            )
+        self._hold_with(holder)
+        return True
 
     # ------------------------------------------------------------- commands
     def configure(self, command: str) -> str:
@@ -128,9 +151,7 @@ class BrainFlowBoard(Driver):
         """
         if self._process is None:
             raise DeviceError(f"configure() needs a device that is open, {self._name} is closed; open() it first")
-        answer = self._process.ask("configure", _START_S, command=command)
-        self._commands.append(command)
-        return answer
+        return self._holder.configure(command)
 
     def battery(self) -> float:
         """Return what is left of the battery, from 0 to 1; NaN while the board has not said it, or never does."""
@@ -156,10 +177,8 @@ class BrainFlowBoard(Driver):
         board, file = self._board, str(self.parameters["file"])
         if file and not Path(file).is_file():
             raise DeviceNotFound(f"expected a recording of BrainFlow at {file}, there is no such file; check the path")
-        self._commands = []
-        self._process = BoardProcess(f"board {self.board!r}")
         try:
-            self._process.ask("open", _OPEN_S + float(self.parameters["timeout"]), **self._address())
+            self._process = self._holder.open(board.preset)
         except (DeviceLost, DeviceTimeout):
             raise
         except DeviceError as error:
@@ -170,20 +189,17 @@ class BrainFlowBoard(Driver):
                           {"board": board.name, "preset": self.preset})  # fmt: skip
 
     def _start(self) -> None:
-        process = self._running()
         self._stream = BoardStream(self._board, self.ring_s)
-        self._epoch += 1
         # The session's clock may be any; arrivals are stamped in another process on the monotonic one.
         self._ahead_s = self._clock.now() - time.monotonic()
-        process.keep(max(1, round(self.ring_s * self.info.sfreq)))
-        process.ask("start", _START_S, **self._settings())
+        self._process, self._epoch = self._holder.start(self._board.preset)
 
     def _read(self, timeout_s: float) -> Samples | None:
-        assert self._stream is not None
+        assert self._stream is not None and self._process is not None
         end_s = time.monotonic() + timeout_s
         while (samples := self._stream.next()) is None:
             left_s = end_s - time.monotonic()
-            for item in self._running().take(max(0.0, left_s)):
+            for item in self._process.take(self._board.preset, max(0.0, left_s)):
                 if isinstance(item, WallStep):
                     self._wall_stepped(item.step_s)
                 elif item.epoch == self._epoch and item.raw.shape[1]:
@@ -194,37 +210,16 @@ class BrainFlowBoard(Driver):
         return samples
 
     def _stop(self) -> None:
-        process = self._running()
-        try:
-            process.ask("stop", RELEASE_S)
-        except (DeviceLost, DeviceTimeout) as error:
-            _log.warning("%s did not stop within %g s, so its process was ended: %s", self._name, RELEASE_S, error)
-            process.close(release=False)
-            self._process = None
+        self._holder.stop(self._board.preset)
 
     def _close(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.close()
+        self._process = None
+        self._holder.close(self._board.preset)
 
     # -------------------------------------------------------------- private
-    def _address(self) -> dict[str, Any]:
-        parameters = {key: value for key, value in self.parameters.items() if value not in ("", 0)}
-        board = self._board
-        return {"board": board.number, "master": board.master, "preset": board.preset, "parameters": parameters}
-
-    def _settings(self) -> dict[str, Any]:
-        sfreq = self.info.sfreq
-        wait_s = min(max(0.5 / sfreq, _LOOK_S[0]), _LOOK_S[1])
-        return {"ring": max(2, round(self.ring_s * sfreq)), "epoch": self._epoch, "wait_s": wait_s,
-                "is_by_wall": self._board.runs_on_wall_clock}  # fmt: skip
-
-    def _running(self) -> BoardProcess:
-        """Return the process of the board; a new one if the last had to be ended."""
-        if self._process is None:
-            self._process = BoardProcess(f"board {self.board!r}")
-            self._process.ask("open", _OPEN_S + float(self.parameters["timeout"]), **self._address())
-        return self._process
+    def _hold_with(self, holder: BoardHolder) -> None:
+        self._holder = holder
+        holder.add(self._board.preset, max(1, round(self.ring_s * self._board.sfreq)), self._board.sfreq)
 
     def _not_opened(self, error: str) -> DeviceError:
         given = ", ".join(f"{k}={v}" for k, v in self.parameters.items() if v)
@@ -242,13 +237,7 @@ class BrainFlowBoard(Driver):
             return
         _log.warning("the wall clock stepped by %+.1f s, by which %s makes its samples; it is started anew",
                      step_s, self._name)  # fmt: skip
-        self._running().close(release=False)
-        self._process = process = BoardProcess(f"board {self.board!r}")
-        self._epoch += 1
+        assert self._process is not None
+        self._process, self._epoch = self._holder.renew(self._process)
         if self._stream is not None:
             self._stream.restart(f"the wall clock stepped by {step_s:+.1f} s and the board was started anew")
-        process.keep(max(1, round(self.ring_s * self.info.sfreq)))
-        process.post("open", **self._address())
-        for command in self._commands:
-            process.post("configure", command=command)
-        process.post("start", **self._settings())

@@ -13,10 +13,10 @@ from bci.acquisition.rig_align import Alignment
 from bci.acquisition.rig_gather import Gather, Steps, Threads
 from bci.acquisition.rig_log import RigLog
 from bci.acquisition.rig_reader import MarkerReader, Reader, Stamps
-from bci.acquisition.rig_source import Arrival, Health, MarkerSource, Status
+from bci.acquisition.rig_source import Arrival, Health, MarkerSource, Status, share_sources
 from bci.clock import Clock, ManualClock, MonotonicClock
 from bci.errors import BciError, ConfigError, DeviceError
-from bci.ports import Block, Device
+from bci.ports import Block, Device, Reports
 from bci.registry import create
 from bci.signal.aligned import LATE_S, AlignedWindow, Aligner
 from bci.stream import Event, StreamInfo, unknown
@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 SILENCE_S = 0.22
 """As `bci.acquisition.driver.SILENCE_S`; here it also finds a device that does not come back from `read`, s."""
 _READ_S = 0.02
+_SILENT_PERIODS = 4.0
 
 
 class Rig:
@@ -52,7 +53,7 @@ class Rig:
         For some of the streams: whose clock their times are of, and how long the fastest sample is under way (s);
         see `bci.acquisition.rig_reader.Reader`.
     silence_s : float, default=0.22
-        A stream that brings nothing for longer is said to be silent, s.
+        A stream that brings nothing for longer, and for four of its samples, is said to be silent, s.
     retry_s : float, default=1
         How often a lost source is looked for, s.
     buffer_s : float, default=60
@@ -71,7 +72,8 @@ class Rig:
     -----
     On the machine's clock each device has a thread of its own, which waits in the device's `read`; there is no
     polling, and a device that hangs is only its own loss. A source that is lost is looked for again every
-    `retry_s`; when it is back its numbers run on, with what is missing counted as a gap.
+    `retry_s`; when it is back its numbers run on, with what is missing counted as a gap. Streams of one source that
+    has one holder (the presets of a board) share it.
 
     Examples
     --------
@@ -102,16 +104,18 @@ class Rig:
         self.clock: Clock = clock if clock is not None else MonotonicClock()
         self.late_s, self.silence_s, self.buffer_s, self.tick_s = late_s, silence_s, buffer_s, tick_s
         self.speed = float("inf") if speed == "max" else float(speed)
+        made = {name: create("devices", device) for name, device in devices.items()}
+        share_sources(list(made.values()))
         self._readers = {
             name: Reader(
                 name,
-                create("devices", device),
+                device,
                 self.clock,
                 stamps=stamps.get(name),
                 latency_s=latency_s.get(name, 0.0),
                 retry_s=retry_s,
             )
-            for name, device in devices.items()
+            for name, device in made.items()
         }
         self._markers = {n: MarkerReader(n, source, self.clock, retry_s=retry_s) for n, source in markers.items()}
         self._gather: Gather | None = None
@@ -284,6 +288,10 @@ class Rig:
         """Return when samples of a stream last arrived, s on the session clock."""
         return self._last_s[name]
 
+    def silence_of_s(self, name: str) -> float:
+        """Return after how long a stream is silent, s: a slow one (1 Hz) is not so between its samples."""
+        return max(self.silence_s, _SILENT_PERIODS / self._readers[name].info.sfreq)
+
     def reader(self, name: str) -> Reader:
         """Return the stream `name`, to mark events in it."""
         if name not in self._readers:
@@ -297,7 +305,8 @@ class Rig:
         -------
         dict of dict
             ``health``, ``since_s``, ``cause``; ``clock`` (see `Reader.described_clock`); ``delivered`` and ``lost``
-            (samples); ``changes``: list of dicts with ``time``, ``health``, ``cause``.
+            (samples); ``changes``: list of dicts with ``time``, ``health``, ``cause``; ``device``: what the device
+            itself reports, if it does.
         """
         found: dict[str, Any] = {}
         for name, status in self._status.items():
@@ -305,6 +314,8 @@ class Rig:
             found[name]["changes"] = self._log.changes(name)
             if name in self._readers:
                 found[name] |= {"clock": self._readers[name].described_clock(), **self._log.counts(name)}
+                if isinstance(device := self._readers[name].device, Reports):
+                    found[name]["device"] = device.report()
         return found
 
     # -------------------------------------------------------------- private
@@ -346,8 +357,8 @@ class Rig:
             if reader.at_end:
                 if health is not Health.ENDED:
                     news.append(self._now(name, Health.ENDED, now_s))
-            elif health is Health.STREAMING and now_s - self._last_s[name] > self.silence_s:
-                cause = f"no sample for {self.silence_s:g} s"
+            elif health is Health.STREAMING and now_s - self._last_s[name] > self.silence_of_s(name):
+                cause = f"no sample for {self.silence_of_s(name):g} s"
                 news.append(self._now(name, Health.SILENT, self._last_s[name], cause))
                 _log.warning("%s is silent: %s", name, cause)
         return news

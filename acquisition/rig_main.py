@@ -98,6 +98,10 @@ class MainStream:
         """Write the other streams into the session's recorder."""
         self.rig.record_beside(recorder)
 
+    def report(self) -> dict[str, Any]:
+        """Return what happened to each stream; see `bci.acquisition.rig.Rig.report`."""
+        return self.rig.report()
+
     @property
     def clock(self) -> Clock:
         """The session clock."""
@@ -117,7 +121,7 @@ class MainStream:
             self._reader.mark(event.code, event.time, name or event.source)
 
     def _nothing(self) -> Chunk:
-        silent = self.clock.now() - self._heard_s() > self.rig.silence_s
+        silent = self.clock.now() - self._heard_s() > self.rig.silence_of_s(self.rig.main)
         return Chunk.empty(self._reader.info, self._next, Flag.SILENT if silent else Flag.OK)
 
     def _heard_s(self) -> float:

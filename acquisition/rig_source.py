@@ -11,6 +11,7 @@ from typing import Protocol
 
 from bci.clock import Clock
 from bci.errors import BciError
+from bci.ports import Device, SharesSource
 from bci.stream import Chunk, Event
 
 _log = logging.getLogger(__name__)
@@ -171,3 +172,10 @@ class Source(ABC):
         back_s = self._clock.now()
         _log.warning("%s was opened again", self.name)
         return Arrival(self.name, back_s, status=Status(Health.SILENT, back_s, "opened again, nothing came yet"))
+
+
+def share_sources(devices: Sequence[Device]) -> None:
+    """Let those that are streams of one source hold it together."""
+    sharing = [device for device in devices if isinstance(device, SharesSource)]
+    for k, device in enumerate(sharing):
+        any(device.share(earlier) for earlier in sharing[:k])

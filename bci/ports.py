@@ -98,6 +98,15 @@ class RecordsBeside(Protocol):
 
 
 @runtime_checkable
+class SharesSource(Protocol):
+    """A device that may be one of several streams of one source, which has one holder."""
+
+    def share(self, other: object) -> bool:
+        """Read the source that `other` holds, if it is the same one; whether it is. Before either is open."""
+        ...
+
+
+@runtime_checkable
 class Reports(Protocol):
     """A device that says what happened to its samples: losses, silences, the rate and the clocks it measured."""
 

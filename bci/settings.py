@@ -20,13 +20,29 @@ _WORDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool":
 
 
 def split_spec(spec: str) -> tuple[str, dict[str, str]]:
-    """Return (spec without settings, settings as texts) of ``"name:argument,key=value,key=value"``."""
-    first, *pairs = _NEXT.split(spec)
+    """Return (spec without settings, settings as texts) of ``"name:argument,key=value,key=value"``.
+
+    A value that begins as a list or a table in JSON ends where that ends, so that it may hold specs of its own.
+    """
+    parts = _NEXT.split(spec, maxsplit=1)
     settings: dict[str, str] = {}
-    for pair in pairs:
-        key, _, value = pair.partition("=")
-        settings[key] = value
-    return first, settings
+    while len(parts) > 1:
+        key, _, rest = parts[1].partition("=")
+        end = _json_end(rest)
+        following = _NEXT.split(rest[end:], maxsplit=1)
+        settings[key] = rest[:end] + following[0]
+        parts[1:] = following[1:]
+    return parts[0], settings
+
+
+def _json_end(text: str) -> int:
+    """Return where a list or a table in JSON ends that `text` begins with; 0 if it does not."""
+    if not text.startswith(("[", "{")):
+        return 0
+    try:
+        return json.JSONDecoder().raw_decode(text)[1]
+    except ValueError:
+        return 0
 
 
 def plugin_name(spec: str) -> str:

@@ -140,7 +140,7 @@ def test_board_that_does_not_answer_is_not_found():
 def test_process_that_dies_is_a_lost_device_and_one_that_stands_still_is_silent():
     with BrainFlowBoard() as board:
         read(board, 0.3)
-        process = board._process._process
+        process = board._process
         os.kill(process.pid, signal.SIGSTOP)
         flags = Flag.OK
         for _ in range(20):
@@ -223,7 +223,7 @@ def test_board_is_let_go_when_its_session_is_killed():
     text = (
         "import time\nfrom bci.acquisition.brainflow_board import BrainFlowBoard\n"
         "board = BrainFlowBoard()\nboard.open()\nboard.start()\n"
-        "print(board._process._process.pid, flush=True)\ntime.sleep(60)"
+        "print(board._process.pid, flush=True)\ntime.sleep(60)"
     )
     session = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE)
     pid = int(session.stdout.readline())

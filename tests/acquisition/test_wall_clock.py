@@ -101,6 +101,34 @@ with BrainFlowBoard() as board:
 assert time.monotonic() - begin_s < 2.0, "the release hung"
 """
 
+READS_TWO = """
+from bci.acquisition.rig import Rig
+
+presets = ("default", "auxiliary")
+with Rig({p: f"brainflow:synthetic,preset={p}" for p in presets}) as rig:
+    chunks = {p: [] for p in presets}
+    def gather(seconds):
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            for arrival in rig.read(0.1):
+                if arrival.chunk is not None and arrival.chunk.n_samples:
+                    chunks[arrival.name].append(arrival.chunk)
+    gather(1.5)
+    step(-3600)
+    stepped_s = time.monotonic()
+    while time.monotonic() < stepped_s + 25:
+        gather(0.5)
+        if all(c[-1].times[-1] > stepped_s + 1.5 for c in chunks.values()):
+            break
+    for p in presets:
+        times = np.concatenate([c.times for c in chunks[p]])
+        numbers = np.concatenate([np.arange(c.start, c.stop) for c in chunks[p]])
+        assert (np.diff(times) > 0).all() and times[-1] > stepped_s + 1.0
+        assert np.abs((times - times[0]) - (numbers - numbers[0]) / rig.infos[p].sfreq).max() < 0.25
+        print(p, [g["cause"] for g in rig.reader(p).device.report()["gaps"]])
+    assert len({rig.reader(p).device._process.pid for p in presets}) == 1
+"""
+
 CYTON = """
 from test_cyton_over_pty import Cyton, numbers
 
@@ -157,6 +185,12 @@ def run(shim, text):
 def test_step_by_an_hour_freezes_nothing_and_shifts_no_times(shim, step_s):
     said = run(shim, READS_ON.replace("{step}", str(step_s)))
     assert f"the wall clock stepped by {step_s:+.1f} s and the board was started anew" in said
+
+
+def test_presets_of_one_board_are_started_anew_together(shim):
+    said = run(shim, READS_TWO)
+    for preset in ("default", "auxiliary"):
+        assert f"{preset} ['the wall clock stepped by -3600.0 s and the board was started anew']" in said
 
 
 def test_step_by_an_hour_is_nothing_to_a_board_with_its_own_clock(shim):

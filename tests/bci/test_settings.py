@@ -36,6 +36,13 @@ def test_settings_follow_the_argument_of_a_spec():
     assert split_spec("replay:a, b,c.edf") == ("replay:a, b,c.edf", {})
 
 
+def test_list_or_table_in_a_spec_may_hold_specs():
+    streams = '{"eeg": "brainflow:muse_2", "imu": "brainflow:muse_2,preset=auxiliary"}'
+    assert split_spec(f"rig,streams={streams},main=eeg") == ("rig", {"streams": streams, "main": "eeg"})
+    assert split_spec('participant,channels=["C3"],seed=1') == ("participant", {"channels": '["C3"]', "seed": "1"})
+    assert split_spec("replay:a.edf,note=[b,speed=1") == ("replay:a.edf", {"note": "[b", "speed": "1"})
+
+
 def test_settings_in_a_spec_take_the_type_that_is_needed():
     board = create("devices", "brainflow:cyton,serial_port=3,timeout=3")
     assert (board.parameters["serial_port"], board.parameters["timeout"]) == ("3", 3)
