@@ -143,6 +143,7 @@ class FaultyDevice(Driver):
             self._source_begin_s,
         )  # fmt: skip
         self._tracker = self._new_tracker(self.info.sfreq)
+        self._has_begun = False
 
     def _read(self, timeout_s: float) -> Samples | None:
         end_s = self._clock.now() + timeout_s
@@ -201,6 +202,9 @@ class FaultyDevice(Driver):
         due_s = min(end_s, self._link.due_s, self._tracker.due_s)
         chunk = self.source.read(max(due_s - self._clock.now(), _LEAST_WAIT_S))
         self._flags |= chunk.flags & ~_TOLD_ANEW
+        if chunk.n_samples and not self._has_begun:
+            self._has_begun = True
+            self._tracker.begin(float(chunk.times[0]) - (chunk.start + 1) / self._sfreq)
         self._link.send(chunk.physical())
         for event in chunk.events:
             self._mark_again(event)

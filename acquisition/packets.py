@@ -56,7 +56,7 @@ class PacketTracker:
         a second. 0 where packets cannot change places, as on a serial line.
     first_counter : int, optional
         Counter of the first packet after a start, if the source begins anew there; otherwise the stream begins with
-        the first packet that arrives.
+        the first packet that arrives. With `begin` whole turns that are missing before it are told too.
 
     Raises
     ------
@@ -98,6 +98,7 @@ class PacketTracker:
         """Packets that were put back in their place."""
         self.late = 0
         """Packets that came after they had been counted as lost; they stay lost."""
+        self._begun_s: float | None = None
         self._next: int | None = None
         self._highest = 0  # of the packets that have a number
         self._last_arrival_s = 0.0
@@ -110,12 +111,19 @@ class PacketTracker:
         self._lost, self._cause, self._known_cause = 0, "", ""
 
     # ----------------------------------------------------------- main verbs
-    def push(
-        self,
-        counters: NDArray[np.int64],
-        data: NDArray[Any],
-        arrivals: NDArray[np.float64],
-    ) -> list[Samples]:
+    def begin(self, at_s: float) -> None:
+        """Take note that the source was started at `at_s`, s on the session clock; before the first packet.
+
+        Its first packet is then expected one packet later, and at most half a turn of the counter after that.
+        """
+        if self._first is None or self._next is not None:
+            came = "none" if self._first is None else "packets already"
+            raise DataError(
+                f"begin() needs a first_counter and no packet yet, got {came}; call it once, after the start"
+            )
+        self._begun_s = at_s
+
+    def push(self, counters: NDArray[np.int64], data: NDArray[Any], arrivals: NDArray[np.float64]) -> list[Samples]:
         """Take packets in the order of their arrival; return the runs that are certain now.
 
         Parameters
@@ -262,7 +270,7 @@ class PacketTracker:
         first = packet.counter if self._first is None else self._first
         self._next, self._highest = 0, -1
         self._offset = first % self._turn
-        self._last_arrival_s = packet.arrival_s
+        self._last_arrival_s = packet.arrival_s if self._begun_s is None else self._begun_s
 
     def _forward(self, counter: int, than: int) -> int:
         """Return how far a counter is ahead of packet number `than`; up to `reorder` behind it is negative."""
@@ -351,8 +359,8 @@ class PacketTracker:
         packets, self._unsettled = self._unsettled, []
         numbers = self._by_counter(packets)
         cause = JUMPED
-        if self.pace.started:
-            ahead = min(self.pace.number_at(p.arrival_s) - k for p, k in zip(packets, numbers, strict=True))
+        if self.pace.started or self._begun_s is not None:
+            ahead = min(self._number_at(p.arrival_s) - k for p, k in zip(packets, numbers, strict=True))
             if self._any_number:
                 shift, cause = max(round(ahead), self._highest + 1 - numbers[0]), RESTARTED
                 self._offset -= shift
@@ -365,6 +373,12 @@ class PacketTracker:
         for packet, number in zip(packets, numbers, strict=True):
             out += self._place(number, packet, cause)
         return out
+
+    def _number_at(self, arrival_s: float) -> float:
+        """Return the number of the packet that arrives at `arrival_s` without delay."""
+        if self.pace.started or self._begun_s is None:
+            return self.pace.number_at(arrival_s)
+        return (arrival_s - self._begun_s) / self.pace.period_s - 1
 
     def _by_counter(self, packets: list[_Packet]) -> list[int]:
         """Return the numbers of packets that follow, if no whole turn of the counter is missing."""

@@ -79,6 +79,12 @@ def test_report_is_the_truth_for_each_kind(one, n):
     assert (device.final["lost"] > 0) == any(r.lost for r in device.ledger.records)
 
 
+@pytest.mark.parametrize("n", [1, 7, 256, 512, 1999])
+def test_loss_right_after_the_start_is_counted(n):
+    device, chunks = play([fault("loss", 0.0, n=n)])
+    assert not mistakes(device, chunks) and device.final["lost"] == n
+
+
 @settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10**6), n=st.sampled_from((1, 2, 5)), bits=st.sampled_from((8, 16)))
 def test_random_schedules_balance_to_the_sample(seed, n, bits):

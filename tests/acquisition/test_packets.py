@@ -136,6 +136,35 @@ def test_first_packets_that_are_missing_are_counted_if_the_source_begins_anew():
     assert Wire().send(range(7, 50)).losses() == []
 
 
+@pytest.mark.parametrize("lost", [0, 7, 100, 255, 256, 257, 512, 768, 2000])
+def test_whole_turns_missing_at_the_start_are_told_by_time_if_the_start_is_known(lost):
+    wire = Wire(first_counter=0)
+    wire.tracker.begin(-P)
+    cause = JUMPED if lost < 251 else WRAPPED
+    assert wire.send(range(lost, lost + 400)).losses() == ([(lost, lost, cause)] if lost else [])
+    assert numbers_follow(wire)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.1, 0.4])
+def test_source_that_is_slow_to_start_has_lost_nothing(late_s):
+    wire = Wire(first_counter=0)
+    wire.tracker.begin(-P - late_s)
+    assert wire.send(range(600)).losses() == []
+
+
+@pytest.mark.parametrize("held", [10, 256, 1000])
+def test_a_backlog_at_the_start_is_no_loss(held):
+    wire = Wire(first_counter=0)
+    wire.tracker.begin(-P)
+    wire.send(range(held), at_s=held * P).send(range(held, held + 800))
+    assert wire.got() == list(range(held + 800)) and not wire.losses()
+
+
+def test_start_without_a_known_counter_is_refused():
+    with pytest.raises(DataError, match="first_counter"):
+        Wire().tracker.begin(0.0)
+
+
 def test_what_waits_for_a_missing_packet_waits_a_tenth_of_a_second():
     wire = Wire().send([*range(300), 301])
     assert wire.tracker.due_s == pytest.approx(301 * P + 0.1)
