@@ -51,6 +51,8 @@ _K = FaultKind
 _WITH_N = (_K.LOSS, _K.REORDER, _K.DUPLICATE)
 _WITH_DURATION = (_K.FREEZE, _K.DISCONNECT, _K.RESTART)
 _WITH_AMOUNT = (_K.DRIFT, _K.JITTER, _K.SATURATION, _K.MAINS, _K.RATE)
+_MOST_PPM = 1e5
+"""A clock that is off by a tenth runs; one that is off by all of it stands still."""
 OF_VALUES = (_K.SATURATION, _K.FLAT, _K.MAINS, _K.UNIT, _K.NAN)
 """Those that change samples, not their way."""
 
@@ -92,11 +94,14 @@ class Fault:
             object.__setattr__(self, "kind", FaultKind(self.kind))
         except ValueError:
             raise ConfigError(unknown("fault", str(self.kind), [k.value for k in FaultKind])) from None
+        self._check_types()
         object.__setattr__(self, "channels", tuple(self.channels))
-        if not (self.at_s >= 0 and self.duration_s > 0 and self.n >= 0):
+        if not (0 <= self.at_s < math.inf and self.duration_s > 0 and self.n >= 0):
             raise ConfigError(
-                f"a fault needs at_s >= 0, duration_s > 0 and n >= 0, got {self.at_s}, {self.duration_s} and {self.n}"
+                "a fault needs a finite at_s >= 0, duration_s > 0 and n >= 0, got "
+                f"{self.at_s}, {self.duration_s} and {self.n}; correct it"
             )
+        self._check_amount()
         missing = [
             *(["n of 1 or more"] if self.kind in _WITH_N and self.n < 1 else []),
             *(["a duration_s"] if self.kind is FaultKind.FREEZE and math.isinf(self.duration_s) else []),
@@ -106,6 +111,31 @@ class Fault:
         ]
         if missing:
             raise ConfigError(f"a fault {self.kind.value!r} needs {' and '.join(missing)}, got {self}; see FaultKind")
+
+    def _check_types(self) -> None:
+        numbers = {"at_s": self.at_s, "duration_s": self.duration_s, "amount": self.amount}
+        wrong = [f"{k} = {v!r}" for k, v in numbers.items() if not _is_number(v)]
+        wrong += [] if is_whole(self.n) else [f"n = {self.n!r}"]
+        if isinstance(self.channels, str) or not isinstance(self.channels, Sequence):
+            wrong.append(f"channels = {self.channels!r}")
+        elif not all(is_whole(k) and k >= 0 for k in self.channels):
+            wrong.append(f"channels = {list(self.channels)}")
+        if wrong:
+            raise ConfigError(
+                f"a fault {self.kind.value!r} takes numbers for at_s, duration_s and amount, a whole one for n, and "
+                f"numbers of columns from 0 as channels, got {' and '.join(wrong)}; correct it"
+            )
+
+    def _check_amount(self) -> None:
+        """Refuse an amount that cannot be; a rail may be negative, and so may a drift."""
+        least = {FaultKind.JITTER: 0.0, FaultKind.MAINS: 0.0, FaultKind.RATE: 0.0, FaultKind.DRIFT: -_MOST_PPM}
+        most = {FaultKind.DRIFT: _MOST_PPM}.get(self.kind, math.inf)
+        low = least.get(self.kind, -math.inf)
+        if not (low <= self.amount <= most and math.isfinite(self.amount)):
+            raise ConfigError(
+                f"a fault {self.kind.value!r} takes a finite amount from {low:g} to {most:g}, got {self.amount:g}; "
+                "see FaultKind"
+            )
 
     def over_s(self, sfreq: float) -> float:
         """Return when it is over in a source of `sfreq` Hz, s after the start; infinite if it lasts."""
@@ -182,10 +212,10 @@ class Chance:
         begin_s: float = 2.0,
         apart_s: float = 0.6,
     ) -> None:
-        if not per_minute > 0:
-            raise ConfigError(f"faults at random need per_minute above 0, got {per_minute}; leave them out for none")
+        if not (_is_number(per_minute) and 0 < per_minute < math.inf):
+            raise ConfigError(f"faults at random need per_minute above 0, got {per_minute!r}; leave them out for none")
         self._sfreq, self._pause_s, self._apart_s = sfreq, 60.0 / per_minute, apart_s
-        self._kinds = tuple(FaultKind(k) for k in kinds) or COMING_AND_GOING
+        self._kinds = kinds_of(kinds) or COMING_AND_GOING
         self._reorder, self._longest = max(1, reorder), longest_loss
         self._rng = np.random.default_rng(seed)
         self._ahead = self._draw_all(begin_s)
@@ -235,10 +265,31 @@ COMING_AND_GOING = tuple(k for k in FaultKind if k not in (FaultKind.UNIT, Fault
 """What may happen within a stream; the others are what a source is from its start, or leave no exact count."""
 
 
+def kinds_of(names: Sequence[FaultKind | str]) -> tuple[FaultKind, ...]:
+    """Return the kinds that are drawn at random; `ConfigError` for one that is not known, or cannot come and go."""
+    if isinstance(names, str):
+        raise ConfigError(f"kinds takes a list of kinds of faults, got {names!r}; write ['{names}']")
+    for name in names:
+        if name not in list(FaultKind):
+            raise ConfigError(unknown("kind of fault", str(name), [k.value for k in FaultKind]))
+        if name == FaultKind.RATE:
+            raise ConfigError("faults at random come and go, 'rate' is there from the start; give it in faults")
+    return tuple(FaultKind(name) for name in names)
+
+
+def is_whole(value: object) -> bool:
+    """Return whether it is a whole number, as an int."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
 def _from_mapping(entry: Mapping[str, Any]) -> Fault:
     try:
         return Fault(**entry)
-    except TypeError as error:
+    except TypeError as error:  # a name that it does not take
         raise ConfigError(
             f"a fault is written as kind, at_s, duration_s, n, amount and channels, got {dict(entry)}: {error}"
         ) from error

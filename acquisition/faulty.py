@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from bci.acquisition.driver import SILENCE_S, Driver, Samples
-from bci.acquisition.faults import COMING_AND_GOING, Chance, Fault, FaultKind, Schedule, Script
+from bci.acquisition.faults import COMING_AND_GOING, Chance, Fault, FaultKind, Schedule, Script, is_whole, kinds_of
 from bci.acquisition.faulty_link import AGAIN, DOWN, GONE, FaultyLink
 from bci.acquisition.packets import PacketTracker
 from bci.acquisition.truth import Ledger
@@ -95,8 +95,9 @@ class FaultyDevice(Driver):
         super().__init__(silence_s=silence_s, max_age_s=max_age_s)
         self.source: Device = create("devices", source, **(source_settings or {}))
         self.faults = Script(faults).faults
-        self.per_minute, self.kinds, self.seed = per_minute, tuple(FaultKind(k) for k in kinds), seed
+        self.per_minute, self.kinds, self.seed = per_minute, kinds_of(kinds), seed
         self.samples_per_packet, self.counter_bits, self.reorder = samples_per_packet, counter_bits, reorder
+        self._check_chance()
         if self._is_recording is not isinstance(self.source, HasEnd):
             raise ConfigError(
                 f"{type(self).__name__} wraps {'recordings' if self._is_recording else 'devices without an end'}, got "
@@ -129,6 +130,7 @@ class FaultyDevice(Driver):
         fast = [f for f in self.faults if f.kind is FaultKind.DRIFT and f.amount > 0]
         if fast and not self._on_own_time:
             raise ConfigError(f"a source in real time cannot run ahead of it, got {fast[0]}; give a negative amount")
+        self._check_faults(info)
         declared = [f.amount for f in self.faults if f.kind is FaultKind.RATE]
         self._columns = [k for k, c in enumerate(info.channels) if c.kind is Kind.EEG]
         return replace(info, sfreq=declared[-1]) if declared else info
@@ -182,6 +184,35 @@ class FaultyDevice(Driver):
     def _source_ended(self) -> bool:
         return isinstance(self.source, HasEnd) and self.source.at_end
 
+    def _check_chance(self) -> None:
+        """Refuse what could not be drawn; once, before anything runs."""
+        if self.per_minute != 0:
+            Chance(1.0, self.per_minute, 0)
+        if not is_whole(self.seed) or self.seed < 0:
+            raise ConfigError(f"seed takes a whole number from 0, got {self.seed!r}; give another")
+        passing = [f for f in self.faults if f.kind in COMING_AND_GOING and math.isfinite(f.over_s(1.0))]
+        if self.per_minute and passing:
+            raise ConfigError(
+                "faults that come and go are drawn at random or given by hand, got per_minute = "
+                f"{self.per_minute:g} and {passing[0]}; leave one of them out"
+            )
+
+    def _check_faults(self, info: StreamInfo) -> None:
+        """Refuse faults that this stream, or its packets, cannot have."""
+        window = PacketTracker.window(info.sfreq, self.samples_per_packet, self.reorder)
+        for fault in self.faults:
+            beyond = [k for k in fault.channels if k >= info.n_channels]
+            if beyond:
+                raise ConfigError(
+                    f"a fault {fault.kind.value!r} takes columns from 0 to {info.n_channels - 1} of {info.name!r}, got "
+                    f"{beyond[0]}; correct channels"
+                )
+            if fault.kind is FaultKind.REORDER and fault.n > window:
+                raise ConfigError(
+                    f"packets of {info.name!r} are put back when up to {window} overtake them, got a fault 'reorder' "
+                    f"with n = {fault.n}; lower it, or raise reorder (a packet waits a tenth of a second at most)"
+                )
+
     def _new_tracker(self, sfreq: float) -> PacketTracker:
         return PacketTracker(
             sfreq, samples_per_packet=self.samples_per_packet, counter_bits=self.counter_bits, reorder=self.reorder,
@@ -191,10 +222,15 @@ class FaultyDevice(Driver):
     def _schedule(self) -> Schedule:
         if not self.per_minute:
             return Script(self.faults)
-        kinds = self.kinds or COMING_AND_GOING
-        if not self._on_own_time:
-            kinds = tuple(k for k in kinds if k is not FaultKind.DRIFT)
-        return _Both(Script(self.faults), Chance(self._sfreq, self.per_minute, self.seed, kinds, reorder=self.reorder))
+        window = PacketTracker.window(self._sfreq, self.samples_per_packet, self.reorder)
+        cannot = [*([] if self._on_own_time else [FaultKind.DRIFT]), *([] if window else [FaultKind.REORDER])]
+        kinds = tuple(k for k in self.kinds or COMING_AND_GOING if k not in cannot)
+        if not kinds:
+            raise ConfigError(
+                f"faults at random need a kind that this source can have, got {', '.join(self.kinds)}; a drift needs a "
+                "source on its own time, packets out of order a reorder of 1 or more"
+            )
+        return _Both(Script(self.faults), Chance(self._sfreq, self.per_minute, self.seed, kinds, reorder=window))
 
     def _pump(self, end_s: float) -> None:
         """Let the source deliver into the link, and time go on."""

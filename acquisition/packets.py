@@ -78,10 +78,13 @@ class PacketTracker:
         reorder: int = 4,
         first_counter: int | None = None,
     ) -> None:
-        if not (sfreq > 0 and samples_per_packet >= 1 and 3 <= counter_bits <= 64 and reorder >= 0):
+        whole = all(type(n) is int for n in (samples_per_packet, counter_bits, reorder))
+        if not (
+            whole and 0 < sfreq < math.inf and samples_per_packet >= 1 and 3 <= counter_bits <= 64 and reorder >= 0
+        ):
             raise ConfigError(
-                "packets need sfreq > 0, samples_per_packet >= 1, counter_bits from 3 to 64 and reorder >= 0, "
-                f"got {sfreq}, {samples_per_packet}, {counter_bits} and {reorder}"
+                "packets need sfreq > 0 and whole numbers: samples_per_packet >= 1, counter_bits from 3 to 64 and "
+                f"reorder >= 0, got {sfreq!r}, {samples_per_packet!r}, {counter_bits!r} and {reorder!r}; correct it"
             )
         self._turn = 1 << counter_bits
         if reorder > self._turn // 4:
@@ -90,7 +93,7 @@ class PacketTracker:
                 f"{self._turn // 4} others, got reorder = {reorder}; lower it"
             )
         self._n, self._first = samples_per_packet, first_counter
-        self._reorder = min(reorder, math.floor(_HOLD_S * sfreq / samples_per_packet))
+        self._reorder = self.window(sfreq, samples_per_packet, reorder)
         self.pace = Pace(samples_per_packet / sfreq)
         self.duplicates = 0
         """Packets that came again and were dropped."""
@@ -109,6 +112,11 @@ class PacketTracker:
         self._outage_s = 0.0
         self._any_number = False
         self._lost, self._cause, self._known_cause = 0, "", ""
+
+    @staticmethod
+    def window(sfreq: float, samples_per_packet: int, reorder: int) -> int:
+        """Return by how many packets one may be overtaken: up to `reorder`, as far as a tenth of a second allows."""
+        return min(reorder, math.floor(_HOLD_S * sfreq / samples_per_packet))
 
     # ----------------------------------------------------------- main verbs
     def begin(self, at_s: float) -> None:

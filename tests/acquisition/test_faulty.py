@@ -251,11 +251,80 @@ def test_a_recording_can_be_behind_it(tmp_path):
         {"kind": "loss", "n": 3, "at": 2.0},
         {"kind": "loss", "n": 3, "at_s": -1.0},
         {"kind": "rate", "amount": 200.0, "at_s": 1.0},
+        {"kind": "rate", "amount": -250.0},
+        {"kind": "loss", "n": 2.5},
+        {"kind": "loss", "n": True},
+        {"kind": "loss", "n": "3"},
+        {"kind": "loss", "n": 3, "at_s": "1"},
+        {"kind": "loss", "n": 3, "at_s": math.nan},
+        {"kind": "loss", "n": 3, "at_s": math.inf},
+        {"kind": "flat", "duration_s": math.nan},
+        {"kind": "jitter", "amount": -0.01},
+        {"kind": "jitter", "amount": math.nan},
+        {"kind": "saturation", "amount": math.inf},
+        {"kind": "mains", "amount": -20.0},
+        {"kind": "drift", "amount": 2e6},
+        {"kind": "flat", "channels": [-1]},
+        {"kind": "flat", "channels": [0.5]},
+        {"kind": "flat", "channels": "C3"},
+        {"kind": "flat", "channels": 1},
+        {"kind": 3},
     ],
 )
 def test_faults_that_make_no_sense_are_refused(bad):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="got|unknown"):
         Script([bad])
+
+
+def test_a_rail_and_a_drift_may_be_negative():
+    assert fault("saturation", amount=-187500.0).amount < 0 and fault("drift", amount=-200.0).amount < 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"kinds": ["losss"]}, "unknown kind of fault 'losss'; known are .*did you mean loss"),
+        ({"kinds": "loss"}, "takes a list of kinds of faults, got 'loss'"),
+        ({"kinds": ["rate"], "per_minute": 3.0}, "'rate' is there from the start"),
+        ({"per_minute": math.nan}, "per_minute above 0, got nan"), ({"per_minute": -1.0}, "got -1.0"),
+        ({"per_minute": math.inf}, "got inf"), ({"per_minute": "5"}, "got '5'"),
+        ({"seed": -1}, "whole number from 0, got -1"), ({"seed": 1.5}, "got 1.5"),
+        ({"samples_per_packet": 1.5}, "whole numbers: samples_per_packet >= 1"), ({"counter_bits": True}, "got .*True"),
+        ({"reorder": 2.0}, "got .*2.0"), ({"reorder": -1}, "reorder >= 0"),
+        ({"per_minute": 3.0, "faults": [fault("loss", n=3)]}, "at random or given by hand"),
+    ],
+)  # fmt: skip
+def test_settings_are_checked_before_anything_runs(bad, said):
+    with pytest.raises(ConfigError, match=said):
+        FaultyDevice(Counting(), **bad)
+
+
+@pytest.mark.parametrize(
+    ("one", "more", "said"),
+    [
+        (fault("flat", channels=(0, 4)), {}, "columns from 0 to 3 of 'counting', got 4; correct channels"),
+        (fault("reorder", n=5), {}, "up to 4 overtake them, got a fault 'reorder' with n = 5"),
+        (fault("reorder", n=3), {"samples_per_packet": 10}, "up to 2 overtake them, got .* n = 3"),
+    ],
+)
+def test_faults_that_the_stream_cannot_have_are_refused_when_it_opens(one, more, said):
+    device = FaultyDevice(Counting(), faults=[one], **more)
+    with pytest.raises(ConfigError, match=said):
+        device.open()
+    device.source.open()  # was closed again
+
+
+def test_random_faults_keep_to_what_the_packets_can_have():
+    source = Counting(n_channels=3)
+    device = FaultyDevice(source, per_minute=120.0, kinds=["reorder"], samples_per_packet=10, seed=1)
+    chunks = []
+    with device:
+        while device.clock.now() < 20.0:
+            chunks.append(device.read(0.1))
+        final = device.report()
+    assert final["reordered"] > 5 and not differences(device.ledger, final)
+    with pytest.raises(ConfigError, match="need a kind that this source can have, got reorder"):
+        FaultyDevice(Counting(), per_minute=3.0, kinds=["reorder"], reorder=0).__enter__()
 
 
 def test_a_live_source_cannot_run_ahead():
