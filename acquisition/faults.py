@@ -116,10 +116,11 @@ class Fault:
         numbers = {"at_s": self.at_s, "duration_s": self.duration_s, "amount": self.amount}
         wrong = [f"{k} = {v!r}" for k, v in numbers.items() if not _is_number(v)]
         wrong += [] if is_whole(self.n) else [f"n = {self.n!r}"]
-        if isinstance(self.channels, str) or not isinstance(self.channels, Sequence):
-            wrong.append(f"channels = {self.channels!r}")
-        elif not all(is_whole(k) and k >= 0 for k in self.channels):
-            wrong.append(f"channels = {list(self.channels)}")
+        channels: Any = self.channels  # whatever came
+        if isinstance(channels, str) or not isinstance(channels, Sequence):
+            wrong.append(f"channels = {channels!r}")
+        elif not all(is_whole(k) and k >= 0 for k in channels):
+            wrong.append(f"channels = {list(channels)}")
         if wrong:
             raise ConfigError(
                 f"a fault {self.kind.value!r} takes numbers for at_s, duration_s and amount, a whole one for n, and "

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bci.apps import machine
+from bci.apps import machine, ranges
 from bci.apps.display import has_display
 from bci.apps.machine import Check, check
 from bci.errors import DataError, PluginError
@@ -59,13 +59,20 @@ def stream_in_words(stream: dict[str, Any]) -> str:
     return words + (f". Refused: {stream['problem']}" if stream["problem"] else "")
 
 
+def looks() -> list[Callable[[], Check]]:
+    """Return what is looked at, in order."""
+    return [
+        _python,
+        *(functools.partial(_package, name) for name in NEEDED),
+        *(functools.partial(_module, name, extra) for name, extra in EXTRAS.items()),
+        *(ranges.versions, _screen, _windows, _browser, _recordings),
+        *machine.CHECKS,
+    ]
+
+
 def examine() -> list[Check]:
     """Return one record per check: ``what``, ``ok``, ``needed``, ``found`` and ``fix`` in words; takes some seconds."""
-    looks: list[Callable[[], Check]] = [_python]
-    looks += [functools.partial(_package, name) for name in NEEDED]
-    looks += [functools.partial(_module, name, extra) for name, extra in EXTRAS.items()]
-    looks += [_screen, _windows, _browser, _recordings, *machine.CHECKS]
-    with tqdm(looks, desc="checking", unit="check", disable=None, leave=False) as bar:
+    with tqdm(looks(), desc="checking", unit="check", disable=None, leave=False) as bar:
         return [look() for look in bar]
 
 

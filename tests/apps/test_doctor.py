@@ -3,11 +3,12 @@
 import json
 import sys
 import time
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 from click.testing import CliRunner
 
-from bci.apps import inspect, machine
+from bci.apps import inspect, machine, ranges
 from bci.apps.cli import main
 
 
@@ -55,3 +56,36 @@ def test_a_missing_package_is_a_fault_with_its_fix_and_exit_code_1(monkeypatch):
     assert "Needed and missing: no-such-package." in done.output
     checks = json.loads(CliRunner().invoke(main, ["doctor", "--json"]).stdout)
     assert [c["fix"] for c in checks if c["what"] == "no-such-package"] == ["pip install no-such-package"]
+
+
+ASKED = ["numpy>=1.26", "setuptools<81", 'pyserial>=3.5; extra == "apps"', 'sphinx>=7; extra == "docs"',
+         'old>=9; python_version < "3.0"', 'bci[apps]; extra == "all"']  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("there", "ok", "needed", "found", "fix"),
+    [
+        ({"numpy": "1.26.4", "setuptools": "80.9"}, True, True, "2 packages", ""),
+        ({"numpy": "2.0.0rc1+local", "setuptools": "80.9", "pyserial": "3.5", "sphinx": "1"}, True, True, "3 pack", ""),
+        ({"numpy": "1.9", "setuptools": "80"}, False, True, "numpy 1.9, not >=1.26", "pip install 'numpy>=1.26'"),
+        ({"numpy": "2.0", "setuptools": "81.0"}, False, True, "setuptools 81.0, not <81", "'setuptools<81'"),
+        ({"setuptools": "80"}, False, True, "numpy absent, not >=1.26", "pip install 'numpy>=1.26'"),
+        ({"numpy": "2.0", "setuptools": "80", "pyserial": "3.1"}, False, False, "pyserial 3.1", "'pyserial>=3.5'"),
+    ],
+)
+def test_versions_are_held_against_the_ranges_of_the_metadata(there, ok, needed, found, fix):
+    def installed(name):
+        try:
+            return there[name]
+        except KeyError:
+            raise PackageNotFoundError(name) from None
+
+    got = ranges.judge(ASKED, ["apps"], installed)
+    assert (got["ok"], got["needed"]) == (ok, needed)
+    assert found in got["found"] and fix in got["fix"]
+
+
+def test_versions_here_are_in_their_ranges_and_the_doctor_looks():
+    found = ranges.versions()
+    assert found["ok"] and int(found["found"].split()[0]) >= 17, found
+    assert ranges.versions in inspect.looks()
