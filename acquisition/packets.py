@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bci.acquisition.driver import Samples
 from bci.acquisition.pace import Pace
+from bci.acquisition.runs import joined
 from bci.errors import ConfigError, DataError
 from bci.stream import Flag
 
@@ -160,7 +161,7 @@ class PacketTracker:
         out: list[Samples] = []
         for k, (counter, arrival_s) in enumerate(zip(counters.tolist(), arrivals.tolist(), strict=True)):
             out += self._take(_Packet(counter, data[k * self._n : (k + 1) * self._n], arrival_s))
-        return out
+        return joined(out)
 
     def poll(self, now_s: float) -> list[Samples]:
         """Return what is certain by `now_s` though nothing more came; call it at `due_s` or later."""
@@ -169,7 +170,7 @@ class PacketTracker:
             out += self._settle()
         if self._held and now_s >= self._held_until_s:
             out += self._release(min(self._held))
-        return out
+        return joined(out)
 
     def restart(self) -> list[Samples]:
         """Take note that the source began again: its counter says nothing of what was lost, only time does.
@@ -189,7 +190,7 @@ class PacketTracker:
         out = self._settle() if self._unsettled else []
         while self._held:
             out += self._release(min(self._held))
-        return out
+        return joined(out)
 
     def report(self) -> dict[str, Any]:
         """Return what was found in the packets, ready for JSON.

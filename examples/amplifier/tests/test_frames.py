@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bci_amp8.frames import N_CHANNELS, SCALE_UV, SIZE, SYNC, Numbering, Parser, pack
+from bci_amp8.frames import N_CHANNELS, SCALE_UV, SIZE, SYNC, Parser, pack
 
 ONE, TWO, THREE = (pack(k, [k + 1] * N_CHANNELS) for k in range(3))
 SPOILT = TWO[:10] + bytes([TWO[10] ^ 4]) + TWO[11:]
@@ -63,27 +63,3 @@ def test_random_garbage_never_hides_a_frame():
 
 def test_battery_is_that_of_the_last_frame():
     assert Parser().feed(pack(0, [0] * N_CHANNELS, 50) + pack(1, [0] * N_CHANNELS, 49)).battery == 0.49
-
-
-@pytest.mark.parametrize(
-    ("counters", "losses"),
-    [([0, 1, 2], []), ([2, 3], [(0, 2)]), ([0, 5], [(1, 4)]), ([0, 255, 0, 2], [(1, 254), (3, 1)])],
-)
-def test_counter_tells_what_is_lost(counters, losses):
-    assert Numbering(250.0).follow(np.array(counters), 10.0)[1] == losses
-
-
-@pytest.mark.parametrize("turns", [0, 1, 2, 7])
-def test_whole_turns_of_the_counter_are_told_by_time(turns):
-    numbering = Numbering(250.0)
-    numbering.follow(np.array([0]), 10.0)
-    lost = 3 + 256 * turns
-    _, losses = numbering.follow(np.array([4]), 10.0 + (lost + 1) / 250 + 0.1)
-    assert losses == [(0, lost)]
-
-
-def test_reader_that_was_held_up_sees_no_loss():
-    numbering = Numbering(250.0)
-    numbering.follow(np.array([0]), 10.0)
-    _, losses = numbering.follow(np.arange(1, 200), 10.0 + 199 / 250)
-    assert losses == []

@@ -7,18 +7,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import serial
 
 from bci import Channel, StreamInfo
 from bci.acquisition.driver import Driver, Samples, State
+from bci.acquisition.packets import PacketTracker
 from bci.clock import Clock
 from bci.errors import ConfigError, DeviceError, DeviceLost, DeviceNotFound
-from bci_amp8.frames import N_CHANNELS, SCALE_UV, Numbering, Parser
+from bci_amp8.frames import COUNTER_BITS, N_CHANNELS, SCALE_UV, Parser
 
 NAMES = ("Fp1", "Fp2", "C3", "C4", "P7", "P8", "O1", "O2")
-_WAIT_S = 0.25
-"""How long a wait for a byte may last before it is asked whether it shall end, s."""
+_WAIT_S = 0.1
+"""How long a wait for a byte may last before it is asked what else there is to do, s."""
 
 
 class Amp8(Driver):
@@ -101,8 +104,9 @@ class Amp8(Driver):
         return StreamInfo("Amp8", float(rate), channels, f"amp8-{number}", {"firmware": version})
 
     def _start(self) -> None:
-        self._parser, self._numbering = Parser(), Numbering(self.info.sfreq)
-        self._waiting: deque[Samples] = deque()
+        self._parser, self._waiting = Parser(), deque[Samples]()
+        # It numbers and stamps the frames and tells what is lost; a line keeps their order, the counter begins at 0.
+        self._tracker = PacketTracker(self.info.sfreq, counter_bits=COUNTER_BITS, reorder=0, first_counter=0)
         self._failure: OSError | None = None
         self._is_over = False
         try:
@@ -111,6 +115,7 @@ class Amp8(Driver):
             raise DeviceError(f"expected {self._name} to start, got: {error}; close it and open it again") from error
         if answer != "ok":
             raise DeviceError(f"expected {self._name} to start, got {answer!r}; close it and open it again")
+        self._tracker.begin(self._clock.now())
         self._reader = threading.Thread(target=self._fetch, daemon=True, name="amp8")
         self._reader.start()
 
@@ -136,6 +141,9 @@ class Amp8(Driver):
         if self._line is not None:
             self._line.close()
             self._line = None
+
+    def _details(self) -> dict[str, Any]:
+        return self._tracker.report()  # the rate as measured; frames that came twice
 
     # -------------------------------------------------------------- private
     def _ask(self, command: bytes) -> str:
@@ -167,19 +175,14 @@ class Amp8(Driver):
                     self._failure = error
                     self._there.notify()
                 return
-            self._take(received, self._clock.now())
+            self._take(received)
 
-    def _take(self, received: bytes, arrival_s: float) -> None:
-        """Queue the frames in what was received as contiguous runs."""
-        frames = self._parser.feed(received)
-        if not len(frames.counters):
-            return
-        self._battery = frames.battery
-        times, losses = self._numbering.follow(frames.counters, arrival_s)
-        lost_before = dict(losses)
-        edges = sorted({0, len(times), *lost_before})
+    def _take(self, received: bytes) -> None:
+        """Queue the frames in what was received as contiguous runs, and what has become certain by now."""
+        frames, now_s = self._parser.feed(received), self._clock.now()
+        runs = self._tracker.push(frames.counters, frames.data, np.full(len(frames.counters), now_s))
+        if len(frames.counters):
+            self._battery = frames.battery
         with self._there:
-            for row, end in zip(edges, edges[1:], strict=False):
-                lost = lost_before.get(row, 0)
-                self._waiting.append(Samples(frames.data[row:end], times[row:end], lost, cause="the counter jumped"))
+            self._waiting.extend([*runs, *self._tracker.poll(now_s)])
             self._there.notify()

@@ -1,4 +1,4 @@
-"""The bytes of the protocol: frames out of them, and what is missing between frames."""
+"""The bytes of the protocol: frames out of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ N_CHANNELS = 8
 VREF_V, GAIN = 4.5, 24
 # ADS1299 datasheet, "Data Format": 24-bit two's complement, 1 LSB = (2 * vref / gain) / 2**24.
 SCALE_UV = 1e6 * VREF_V / GAIN / 2**23
-TURN = 256
-"""The counter begins again after as many frames."""
+COUNTER_BITS = 8
+"""Width of the counter."""
 SYNC = b"\xa5\x5a"
 SIZE = len(SYNC) + 2 + 3 * N_CHANNELS + 2
 
@@ -40,7 +40,7 @@ class Frames:
 def pack(counter: int, values: list[int], battery_percent: int = 87) -> bytes:
     """Return the bytes of one frame; values are limited to 24 bits as the converter does it."""
     limited = (min(max(v, -(2**23)), 2**23 - 1) for v in values)
-    body = SYNC + bytes([counter % TURN, battery_percent])
+    body = SYNC + bytes([counter % 2**COUNTER_BITS, battery_percent])
     body += b"".join(v.to_bytes(3, "big", signed=True) for v in limited)
     return body + binascii.crc_hqx(body, 0xFFFF).to_bytes(2, "big")
 
@@ -73,44 +73,6 @@ class Parser:
         # The last byte may be the first half of a mark.
         self._rest = data[at:] if at >= 0 else data[-1:]
         return _unpacked(found)
-
-
-class Numbering:
-    """Tell from counters and arrivals what is lost, and when each frame was measured.
-
-    Parameters
-    ----------
-    sfreq : float
-        Rate, Hz.
-    turn : int, default=256
-        The counter begins again after as many frames; whole turns are told by time.
-    """
-
-    def __init__(self, sfreq: float, turn: int = TURN) -> None:
-        self._sfreq, self._turn = sfreq, turn
-        self._last, self._time_s, self._arrival_s = -1, float("nan"), float("nan")
-
-    def follow(
-        self, counters: NDArray[np.int64], arrival_s: float
-    ) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
-        """Take the frames that arrived at once; return their times, s, and (row, lost before it) for each loss."""
-        period_s = 1 / self._sfreq
-        steps = np.diff(counters, prepend=self._last) % self._turn
-        steps[steps == 0] = self._turn
-        if np.isfinite(self._arrival_s):
-            # The last of what arrived at once is on time, even where the reader was held up.
-            missing = (arrival_s - self._arrival_s) * self._sfreq - steps.sum()
-            steps[0] += max(0, round(missing / self._turn)) * self._turn
-        place = np.cumsum(steps)
-        if np.isnan(self._time_s):
-            self._time_s = arrival_s - place[-1] * period_s
-        times = self._time_s + place * period_s
-        # Nothing arrives before it was measured: follow what comes early fast, what comes late slowly.
-        error_s = arrival_s - float(times[-1])
-        follow_s = max(error_s, -0.5 * period_s) if error_s < 0 else min(0.02 * error_s, 0.01 * len(place) * period_s)
-        self._time_s = float(times[-1]) + follow_s
-        self._last, self._arrival_s = int(counters[-1]), arrival_s
-        return times, [(row, int(step) - 1) for row, step in enumerate(steps) if step > 1]
 
 
 def _unpacked(frames: list[bytes]) -> Frames:
