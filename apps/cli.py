@@ -303,7 +303,7 @@ def run(config: Path, device: str | None, model: Path | None, events: tuple[str,
 
     \b
     bci run examples/session.toml
-    bci run examples/session.toml --device brainflow:synthetic
+    bci run examples/session.toml --device brainflow:cyton,serial_port=/dev/ttyUSB0
     bci run examples/session.toml --model model.bci
     """
     from bci.apps.train import run_config

@@ -13,6 +13,7 @@ from typing import Any
 
 from bci.apps.display import has_display
 from bci.apps.drill import drill
+from bci.apps.gate_words import gate_in_words, warning_of
 from bci.apps.operator import Operator
 from bci.apps.pictures import take_pictures
 from bci.apps.progress import FollowSignal
@@ -158,6 +159,8 @@ def _play(
         stack.enter_context(session)
         consoles = {g.spec: g.console for g in session.outputs.guarded}
         stack.enter_context(Operator(consoles, say, may_arm=False, stop=session.outputs.stop))
+        if warning := warning_of(session.pipeline.windower.info):
+            say(warning)
         recorded = isinstance(session.device, HasEnd)
         say(
             "Calibrating on the recording's own cues ..." if recorded
@@ -276,6 +279,7 @@ def _result(
         "hash": run.hash,
         "commands": {k: run.sent[k] for k in ("left", "right", "rest")},
         "gate": dict(run.gate),
+        "gate_text": gate_in_words(run),
         "latency_ms": {k: [1e3 * a, 1e3 * b] for k, (a, b) in run.latency.items()},
         "guards": states,
         "drill": drilled,
@@ -294,7 +298,7 @@ def _facts(result: dict[str, Any], device: str, decoder: str) -> list[tuple[str,
         ("online", result["online_text"]),
         ("decisions", f"{result['decisions']} (SHA-256 {result['hash'][:16]})"),
         ("commands", ", ".join(f"{k} {n}" for k, n in result["commands"].items())),
-        ("gate", ", ".join(f"{k} {n}" for k, n in sorted(result["gate"].items()))),
+        ("gate", result["gate_text"]),
         ("latency, ms", f"median / 99th percentile: {stages}"),
         ("age of newest sample", f"median {latency['age'][0]:.0f} ms, 99th percentile {latency['age'][1]:.0f} ms"),
         ("plugs", ", ".join(f"{k} {n}" for k, n in sorted(result["plugs"].items())) or "did nothing"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bci.acquisition.replay import Replay
+from bci.apps.gate_words import gate_in_words, warning_of
 from bci.apps.operator import Operator
 from bci.apps.progress import FollowLoading, FollowSignal
 from bci.config import SessionConfig
@@ -101,6 +102,8 @@ def run_config(
     with contextlib.ExitStack() as stack:
         changes["on_turn"] = stack.enter_context(FollowSignal())
         session = stack.enter_context(config.session(**changes))
+        if warning := warning_of(session.pipeline.windower.info):
+            say(warning)
         guarded = session.outputs.guarded
         limits = {g.spec: g.limits_in_words for g in guarded}
         stop = session.outputs.stop
@@ -119,6 +122,7 @@ def run_config(
             raise
     lines = [f"Calibration: {session.score}"] if session.score else []
     lines += [f"Driving: {run.score or 'no cued trial'}; {run.n_decisions} decisions, SHA-256 {run.hash[:16]}"]
+    lines.append(f"Gate: {gate_in_words(run)}")
     if config.record:
         lines.append(f"Recording: {session.recording}")
         lines += [f"Guard's log: {path}" for path in logs]
@@ -126,6 +130,7 @@ def run_config(
         "score": session.score.as_dict() if session.score else None,
         "online": run.score.as_dict() if run.score else None,
         "decisions": run.n_decisions,
+        "gate": dict(run.gate),
         "hash": run.hash,
         "text": "\n".join(lines),
     }
