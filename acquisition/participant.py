@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from bci.acquisition.driver import SILENCE_S, Driver, Samples
+from bci.acquisition.driver import SILENCE_S, Driver, Samples, State
 from bci.clock import Clock, ManualClock
 from bci.errors import ConfigError, DeviceError, DeviceLost
 from bci.simulation.electrodes import HEAD_RADIUS_M, positions
 from bci.simulation.person import CHANNELS, Person
-from bci.stream import Channel, StreamInfo
+from bci.stream import Channel, StreamInfo, unknown
 
+_USUAL_KOHM, _SPREAD = 6.0, 0.4
+"""Median and spread (of the natural logarithm) of contacts with gel; 1 of 20 is above 12 kOhm."""
+_READING_ERROR = 0.02
 _BACKLOG_S = 1.0
 """Most that one read hands over when the reader comes late, s."""
 
@@ -52,6 +56,9 @@ class Participant(Driver):
         second (s); those samples are lost.
     disconnect_at_s : float, optional
         Fault: the amplifier is gone at this time, s after start.
+    impedance_kohm : mapping of str to float, optional
+        Contacts that are to be told for these electrodes, kOhm, inf for one that is off; the others follow from the
+        seed. They leave the samples as they are.
     clock : Clock, optional
         Session clock; one of its own if not given.
     silence_s : float, default=0.22
@@ -77,6 +84,7 @@ class Participant(Driver):
         drop: Sequence[tuple[float, int]] = (),
         silent: Sequence[tuple[float, float]] = (),
         disconnect_at_s: float | None = None,
+        impedance_kohm: Mapping[str, float] = MappingProxyType({}),
         clock: Clock | None = None,
         silence_s: float = SILENCE_S,
     ) -> None:
@@ -96,6 +104,7 @@ class Participant(Driver):
         self.seed, self.sfreq, self.channels, self.chunk_s = seed, float(sfreq), tuple(channels), chunk_s
         self.strength, self.noise_uv, self.lapse = strength, noise_uv, lapse
         self.drop, self.silent, self.disconnect_at_s = tuple(drop), tuple(silent), disconnect_at_s
+        self.impedance_kohm = _checked_contacts(impedance_kohm, self.channels)
         self._losses = _losses(drop, silent, self.sfreq)
         self._person = self._new_person()
 
@@ -116,6 +125,21 @@ class Participant(Driver):
         sample = math.ceil((time_s - self._t0) * self.sfreq - 1e-3)
         self._person.intend(code, max(sample, 0))
 
+    def impedance(self) -> dict[str, float]:
+        """Return the contact of each electrode, kOhm, read with an error of 2 %; each call reads anew.
+
+        Raises
+        ------
+        DeviceError
+            If the participant is not open.
+        """
+        if self.state is State.CLOSED:
+            self._demand("impedance", State.OPEN, "open() it first")
+        errors = 1 + _READING_ERROR * self._reading.standard_normal(len(self.channels))
+        return {
+            name: float(kohm * error) for name, kohm, error in zip(self.channels, self._contacts, errors, strict=True)
+        }
+
     @property
     def truth(self) -> list[tuple[int, str]]:
         """What was intended since `start`: (from this sample on, "left", "right" or "rest")."""
@@ -123,6 +147,10 @@ class Participant(Driver):
 
     # ---------------------------------------------------------------- hooks
     def _open(self) -> StreamInfo:
+        # Apart from the person's own streams of numbers: whoever measures gets the same samples.
+        self._reading = np.random.default_rng([self.seed, 0x5A])
+        usual = _USUAL_KOHM * np.exp(_SPREAD * self._reading.standard_normal(len(self.channels)))
+        self._contacts = [self.impedance_kohm.get(n, float(u)) for n, u in zip(self.channels, usual, strict=True)]
         places = positions(self.channels) * HEAD_RADIUS_M
         meta = {"simulated": "true"} | {k: str(getattr(self, k)) for k in ("seed", "strength", "noise_uv", "lapse")}
         return StreamInfo(
@@ -231,6 +259,15 @@ def _checked_speed(speed: float | str) -> float:
     if not factor > 0:
         raise ConfigError(f"speed is a factor above 0 or 'max', got {speed!r}; 1.0 is real time")
     return factor
+
+
+def _checked_contacts(kohm: Mapping[str, float], channels: Sequence[str]) -> dict[str, float]:
+    for name, value in kohm.items():
+        if name not in channels:
+            raise ConfigError(unknown("electrode in impedance_kohm:", name, channels))
+        if not value > 0:
+            raise ConfigError(f"impedance_kohm takes kOhm above 0 (inf: no contact), got {value} for {name}")
+    return {name: float(value) for name, value in kohm.items()}
 
 
 def _losses(

@@ -194,6 +194,7 @@ def view(device: str, band: tuple[float, float], no_band: bool, notch: str, **op
     type=click.Path(path_type=Path),
     help="Folder on another disk where the recording goes on if this one is full.",
 )
+@click.option("--impedance", is_flag=True, help="Measure the contacts first, and keep them in the header.")
 @click.argument("path", type=click.Path(path_type=Path))
 @json_option
 def record(as_json: bool, **options: Any) -> None:
@@ -206,9 +207,7 @@ def record(as_json: bool, **options: Any) -> None:
     from bci.apps.record import record_device
 
     with _plain_log():
-        result = record_device(
-            options["device"], options["path"], options["seconds"], options["force"], options["fallback"]
-        )
+        result = record_device(options.pop("device"), options.pop("path"), **options)
     click.echo(json.dumps(result) if as_json else result["text"])
     sys.exit(result["code"])
 
@@ -296,9 +295,10 @@ def train(as_json: bool, **options: Any) -> None:
     shell_complete=_complete_device,
 )
 @click.option("--model", default=None, type=click.Path(path_type=Path), help="Use a saved model instead of fitting.")
+@click.option("--impedance", is_flag=True, help="Measure the contacts before the stream begins.")
 @event_option
 @json_option
-def run(config: Path, device: str | None, model: Path | None, events: tuple[str, ...], as_json: bool) -> None:
+def run(as_json: bool, **options: Any) -> None:
     """Run the session that the TOML file CONFIG describes.
 
     \b
@@ -309,7 +309,7 @@ def run(config: Path, device: str | None, model: Path | None, events: tuple[str,
     from bci.apps.train import run_config
 
     with _plain_log():
-        result = run_config(config, device, model, events, say=functools.partial(click.echo, err=True))
+        result = run_config(options.pop("config"), **options, say=functools.partial(click.echo, err=True))
     click.echo(json.dumps(result) if as_json else result["text"])
 
 

@@ -22,7 +22,7 @@ from bci.apps.train import renamed
 from bci.clock import ManualClock
 from bci.errors import BciError, ConfigError, PluginError
 from bci.paradigms.motor_imagery import MotorImagery
-from bci.ports import Effector, HasEnd, HasOwnTime
+from bci.ports import Effector, HasEnd, HasOwnTime, MeasuresImpedance
 from bci.registry import create
 from bci.runtime.collect import Calibration
 from bci.runtime.loop import Turn
@@ -31,6 +31,7 @@ from bci.runtime.session import Session
 from bci.safety.console import ScriptedOperator
 from bci.safety.link import guarded
 from bci.settings import plugin_name, split_spec
+from bci.signal import contact
 
 PLUGS = {"hand": "rehabilitation hand", "stimulator": "simulated stimulator", "vr": "virtual scene", "car": "car"}
 PLUG_EVENTS = {
@@ -115,6 +116,7 @@ def run_demo(
             record=folder / "session.xdf",
             seed=seed,
             on_turn=seen,
+            impedance=isinstance(source, MeasuresImpedance),
         )
         try:
             calibration, run, states = _play(session, folder, minutes, seen, say)
@@ -280,6 +282,8 @@ def _result(
         "commands": {k: run.sent[k] for k in ("left", "right", "rest")},
         "gate": dict(run.gate),
         "gate_text": gate_in_words(run),
+        "contact_kohm": contact.plain(session.contact_kohm),
+        "contact_text": contact.line(session.contact_kohm) or "not measured",
         "latency_ms": {k: [1e3 * a, 1e3 * b] for k, (a, b) in run.latency.items()},
         "guards": states,
         "drill": drilled,
@@ -296,6 +300,7 @@ def _facts(result: dict[str, Any], device: str, decoder: str) -> list[tuple[str,
         ("source, decoder", f"{device}, {decoder}"),
         ("cross-validated", result["score_text"]),
         ("online", result["online_text"]),
+        ("contacts", result["contact_text"]),
         ("decisions", f"{result['decisions']} (SHA-256 {result['hash'][:16]})"),
         ("commands", ", ".join(f"{k} {n}" for k, n in result["commands"].items())),
         ("gate", result["gate_text"]),

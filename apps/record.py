@@ -21,6 +21,7 @@ from bci.runtime.describe import describe, versions
 from bci.runtime.loop import keep_report
 from bci.runtime.verdicts import VerdictLog
 from bci.settings import plugin_name, split_spec
+from bci.signal.contact import contacts_of, line, measure, noted, plain, refuse_if_unable
 from bci.signal.quality import QualityWatch
 from bci.stream import Chunk
 
@@ -29,26 +30,37 @@ _OPEN_BAR = "{desc}: {n:.0f} s"
 
 
 def record_device(
-    spec: str, path: Path, seconds: float | None = None, force: bool = False, fallback: Path | None = None
+    spec: str,
+    path: Path,
+    seconds: float | None = None,
+    force: bool = False,
+    fallback: Path | None = None,
+    impedance: bool = False,
 ) -> dict[str, Any]:
     """Record `spec` to `path` for `seconds` or until the keyboard says stop; in `fallback` once its disk is full.
+
+    With `impedance`, the contacts are measured before, and stand in the header of the recording.
 
     Returns
     -------
     dict
         ``path``, ``paths`` (more than one if a disk was full), ``samples``, ``lost``, ``channels``, ``sfreq`` (Hz),
-        ``ended`` and ``text`` in words, and ``code``, the exit code of a program.
+        ``contact_kohm`` (by channel; empty if not measured), ``ended`` and ``text`` in words, and ``code``, the exit
+        code of a program.
 
     Raises
     ------
     ConfigError
-        If `seconds` is not above 0, the file exists, or so many seconds do not fit on the disk.
+        If `seconds` is not above 0, the file exists, so many seconds do not fit on the disk, or the device cannot
+        measure the contacts that were asked for.
     DeviceLost
         If the device is gone, saying what was recorded.
     """
     if seconds is not None and not seconds > 0:
         raise ConfigError(f"a recording lasts longer than 0 s, got {seconds:g} s; leave it out to record until Ctrl+C")
     device: Any = create("devices", spec, **pace_of(spec, seconds))
+    if impedance:
+        refuse_if_unable(device, spec)
     if force:
         path = _free(path)
     config = {"device": describe(device), "versions": versions()}
@@ -59,6 +71,7 @@ def record_device(
     try:
         if seconds is not None:  # before there is a file
             refuse_if_too_long(seconds, bytes_per_s(info), [path, *([fallback] if fallback else [])])
+        info = noted(info, measure(device, info) if impedance else {})
         recorder.open()
         stream = recorder.add_stream(info)
         if isinstance(device, RecordsBeside):
@@ -91,9 +104,12 @@ def record_device(
         f"{' and '.join(paths)}, "
         f"{tally.lost} lost, {time.monotonic() - begin_s:.1f} s"
     )
+    contacts = contacts_of(info)
+    if contacts:
+        text += f"; contacts: {line(contacts)}"
     return {
         "path": str(path), "paths": paths, "samples": tally.samples, "lost": tally.lost, "channels": info.ch_names,
-        "sfreq": info.sfreq, "ended": tally.ended, "text": text,
+        "sfreq": info.sfreq, "contact_kohm": plain(contacts), "ended": tally.ended, "text": text,
         "code": 0 if tally.ended == _Tally.ended else STOPPED,
     }  # fmt: skip
 

@@ -14,6 +14,7 @@ from bci.acquisition.recorder.repair import repair
 from bci.acquisition.recorder.summary import StreamSummary, summarize
 from bci.acquisition.recorder.verify import Damage, Findings, examine
 from bci.errors import ConfigError
+from bci.signal import contact
 from bci.stream import Chunk
 
 FORMATS = ("edf", "bdf", "fif", "bids")
@@ -145,7 +146,7 @@ class _Bar:
 
 def _plain(stream: StreamSummary) -> dict[str, Any]:
     """Return a stream for JSON, which has no NaN."""
-    values = {**asdict(stream), "duration_s": stream.duration_s}
+    values = {**asdict(stream), "duration_s": stream.duration_s, "contact_kohm": contact.plain(stream.contact_kohm)}
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
 
 
@@ -156,6 +157,7 @@ def _stream_line(stream: StreamSummary) -> str:
     return (
         f"  {stream.name} ({stream.type}): {stream.n_channels} channels of {stream.format} at {stream.sfreq:g} Hz, "
         f"{stream.samples} samples, {stream.duration_s:.1f} s{lost}"
+        + (f"\n    contacts: {contact.line(stream.contact_kohm)}" if stream.contact_kohm else "")
     )
 
 

@@ -19,6 +19,7 @@ from bci.ports import Paradigm
 from bci.registry import create
 from bci.runtime.describe import versions
 from bci.runtime.session import Session
+from bci.signal.contact import line, plain
 from bci.stream import unknown
 
 
@@ -71,6 +72,7 @@ def run_config(
     device: str | None = None,
     model: Path | None = None,
     events: Sequence[str] = (),
+    impedance: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run the session of a TOML file; return what was reached.
@@ -85,11 +87,15 @@ def run_config(
         A saved model; without one the session calibrates and fits.
     events : sequence of str
         ``CODE=CLASS`` for a recording whose events have other names.
+    impedance : bool
+        Measure the contacts before the stream begins, whatever the file says.
     say : callable
         Takes what the operator at the keyboard is told.
     """
     config = SessionConfig.from_toml(path)
     changes: dict[str, Any] = {} if device is None else {"device": create("devices", device)}
+    if impedance:
+        changes["impedance"] = True
     if events:
         rules: Paradigm = config.paradigm.create("paradigms")
         settings = {"rename": renamed(events, rules.classes)}
@@ -114,6 +120,7 @@ def run_config(
             else:
                 session.calibrate(config.calibrate.source, until_s=config.calibrate.until_s)
                 session.fit()
+            contacts = dict(session.contact_kohm)
             run = session.drive(config.drive.duration_s, cues=config.drive.cues)
             logs = session.outputs.logs
         except (KeyboardInterrupt, BciError):
@@ -123,6 +130,8 @@ def run_config(
     lines = [f"Calibration: {session.score}"] if session.score else []
     lines += [f"Driving: {run.score or 'no cued trial'}; {run.n_decisions} decisions, SHA-256 {run.hash[:16]}"]
     lines.append(f"Gate: {gate_in_words(run)}")
+    if contacts:
+        lines.append(f"Contacts: {line(contacts)}")
     if config.record:
         lines.append(f"Recording: {session.recording}")
         lines += [f"Guard's log: {path}" for path in logs]
@@ -132,6 +141,7 @@ def run_config(
         "decisions": run.n_decisions,
         "gate": dict(run.gate),
         "hash": run.hash,
+        "contact_kohm": plain(contacts),
         "text": "\n".join(lines),
     }
 

@@ -52,11 +52,12 @@ _KINDS: Mapping[str, tuple[Any, str]] = MappingProxyType(
         "record_fallback": (str, "the name of a folder"),
         "planned_s": (float, "a number of seconds"),
         "seed": (int, "a whole number"),
+        "impedance": (bool, "true or false"),
     }
 )
 
 
-_PLAIN = ("gate", "record", "record_fallback", "planned_s", "seed")
+_PLAIN = ("gate", "record", "record_fallback", "planned_s", "seed", "impedance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class SessionConfig:
     record_fallback: str | None = None
     planned_s: float | None = None
     seed: int = 0
+    impedance: bool = False
 
     @classmethod
     def from_toml(cls, path: str | Path) -> SessionConfig:
@@ -175,6 +177,7 @@ class SessionConfig:
             "record_fallback": self.record_fallback,
             "planned_s": self.planned_s,
             "seed": self.seed,
+            "impedance": self.impedance,
         }
         if self.gate:
             settings = dict(self.gate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import itertools
@@ -24,6 +25,7 @@ from bci.acquisition.recorder.rejoin import Rejoined
 from bci.acquisition.recorder.xdf_blocks import Block
 from bci.acquisition.stamps import numbered
 from bci.errors import FormatError
+from bci.signal.contact import KEY, noted
 from bci.stream import Event, Flag, StreamInfo, unknown
 
 _MARKERS = ("marker", "event", "trigger", "stim")
@@ -254,5 +256,11 @@ def _xdf_info(stream: Any) -> tuple[NDArray[np.float64] | None, StreamInfo]:
     except (KeyError, TypeError, IndexError):
         nodes = []
     nodes = [*nodes, *[{}] * n_channels][:n_channels]
-    scale, channels = described([xdf_entry(node) for node in nodes], _text(head, "type") or "eeg")
-    return scale, StreamInfo(_name(stream), float(head["nominal_srate"][0]), channels)
+    entries = [xdf_entry(node) for node in nodes]
+    scale, channels = described(entries, _text(head, "type") or "eeg")
+    info = StreamInfo(_name(stream), float(head["nominal_srate"][0]), channels)
+    contacts = {}
+    for channel, entry in zip(channels, entries, strict=True):
+        with contextlib.suppress(ValueError):  # "" where none was measured
+            contacts[channel.name] = float(entry(KEY))
+    return scale, noted(info, contacts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -24,6 +25,7 @@ from bci.acquisition.recorder.xdf_blocks import (
     walk,
 )
 from bci.errors import FormatError
+from bci.signal.contact import KEY
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class StreamSummary:
         Samples that the source lost, and in how many places; 0 where the recording does not say.
     first_s, last_s : float
         Time of the first and the last sample, s; NaN while there is none or it has no stamp of its own.
+    contact_kohm : dict of str to float
+        Contacts of the electrodes when the recording began, kOhm; empty where none were measured.
     """
 
     name: str
@@ -57,6 +61,7 @@ class StreamSummary:
     gaps: int = 0
     first_s: float = float("nan")
     last_s: float = float("nan")
+    contact_kohm: dict[str, float] = field(default_factory=dict)
 
     @property
     def duration_s(self) -> float:
@@ -165,10 +170,16 @@ def _runs(data: Any) -> list[tuple[int, int]]:
 
 
 def _stream(root: Any) -> StreamSummary:
-    labels = [node.findtext("label") or "" for node in root.findall("desc/channels/channel")]
+    nodes = root.findall("desc/channels/channel")
+    labels = [node.findtext("label") or "" for node in nodes]
+    contacts = {}
+    for label, node in zip(labels, nodes, strict=True):
+        with contextlib.suppress(ValueError):  # "" where none was measured
+            contacts[label] = float(node.findtext(KEY) or "")
     return StreamSummary(
         root.findtext("name") or "", root.findtext("type") or "", root.findtext("channel_format") or "", labels,
         int(root.findtext("channel_count") or 0), float(root.findtext("nominal_srate") or 0),
+        contact_kohm=contacts,
     )  # fmt: skip
 
 

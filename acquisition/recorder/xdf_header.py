@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 import numpy as np
 
 from bci.errors import DataError
+from bci.signal.contact import KEY, contacts_of
 from bci.stream import StreamInfo
 
 _FORMATS = {"f4": "float32", "f8": "double64", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64"}
@@ -26,7 +27,7 @@ def signal_header(info: StreamInfo, stored: np.dtype[Any], kind: str = "") -> El
     SubElement(root, "channel_format").text = _FORMATS[stored.str[1:]]
     SubElement(root, "source_id").text = clean(info.source_id)
     desc = SubElement(root, "desc")
-    channels = SubElement(desc, "channels")
+    channels, contacts = SubElement(desc, "channels"), contacts_of(info)
     for channel in info.channels:
         entry = SubElement(channels, "channel")
         SubElement(entry, "label").text = clean(channel.name)
@@ -34,6 +35,8 @@ def signal_header(info: StreamInfo, stored: np.dtype[Any], kind: str = "") -> El
         SubElement(entry, "type").text = channel.kind.value.upper()
         if channel.scale != 1.0:  # the convention has no word for it: ours, with a name that says what it does
             SubElement(entry, "scale_to_unit").text = repr(channel.scale)
+        if channel.name in contacts:  # ours as well: NaN is unknown, inf no contact
+            SubElement(entry, KEY).text = repr(contacts[channel.name])
         if channel.position is not None:
             # The channel meta-data convention of XDF gives locations in millimetres.
             in_mm, in_m = SubElement(entry, "location"), SubElement(entry, "position_m")
@@ -42,6 +45,8 @@ def signal_header(info: StreamInfo, stored: np.dtype[Any], kind: str = "") -> El
                 SubElement(in_m, axis).text = repr(float(metres))  # to the bit, for our own replay
     meta = SubElement(desc, "meta")
     for key, value in info.meta.items():
+        if key == KEY:
+            continue  # stands with the channels
         SubElement(meta, "entry", {"key": clean(key)}).text = clean(value)
     return root
 

@@ -14,6 +14,7 @@ from bci.errors import BciError, ConfigError
 from bci.ports import Device, HasEnd, RecordsBeside, Reports
 from bci.runtime.describe import describe
 from bci.runtime.verdicts import VerdictLog
+from bci.signal.contact import measure, noted
 from bci.signal.pipeline import Pipeline
 from bci.signal.quality import Quality, QualityWatch
 from bci.signal.window import Cut
@@ -105,6 +106,8 @@ class Loop:
         Keeps the raw samples before anything else touches them.
     on_turn : callable, optional
         Sees every turn; must not block.
+    impedance : bool, default=False
+        Measure the contacts before the stream begins; they stand in the header of the recording.
     """
 
     def __init__(
@@ -113,7 +116,9 @@ class Loop:
         pipeline: Pipeline,
         recorder: Recorder | None = None,
         on_turn: Callable[[Turn], None] | None = None,
+        impedance: bool = False,
     ) -> None:
+        self._impedance = impedance
         self._device, self._pipeline, self._recorder, self._on_turn = device, pipeline, recorder, on_turn
         self._stream = -1
         self._verdicts: VerdictLog | None = None
@@ -131,9 +136,11 @@ class Loop:
         self.info = self._device.open()
         used = self._pipeline.prepare(self.info)
         self.quality = QualityWatch(self.info, used.ch_names)
+        contacts = measure(self._device, self.info) if self._impedance else {}
+        self.quality.set_contact(contacts)
         if self._recorder is not None:
             self._recorder.open()
-            self._stream = self._recorder.add_stream(self.info)
+            self._stream = self._recorder.add_stream(noted(self.info, contacts))
             self._verdicts = VerdictLog(self.quality, self._recorder)
             if isinstance(self._device, RecordsBeside):
                 self._device.record_beside(self._recorder)

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from bci.clock import Clock, MonotonicClock
-from bci.errors import ConfigError, DataError
+from bci.errors import ConfigError, DataError, DeviceError, DeviceLost
 from bci.ports import (
     AcceptsMarkers,
     AnswersCues,
@@ -37,6 +37,7 @@ from bci.runtime.run import Run
 from bci.runtime.score import Score, fit_decoder, out_of_fold
 from bci.runtime.temperature import fit_temperature
 from bci.safety.gate import Gate
+from bci.signal.contact import refuse_if_unable
 from bci.signal.pipeline import Pipeline
 from bci.stream import StreamInfo, difference
 
@@ -76,6 +77,9 @@ class Session:
         Seed of the schedule.
     on_turn : callable, optional
         Called with each `Turn`, for viewers and progress bars; must not block.
+    impedance : bool, default=False
+        Measure the contacts before the stream begins: most amplifiers cannot while they stream. They stand in the
+        header of the recording, and in the verdicts on the channels.
 
     Examples
     --------
@@ -99,10 +103,13 @@ class Session:
         blocks: Sequence[Block] | None = None,
         seed: int = 0,
         on_turn: Callable[[Turn], None] | None = None,
+        impedance: bool = False,
     ) -> None:
         self.device: Device = create("devices", device)
         self.paradigm: Paradigm = create("paradigms", paradigm)
         self.decoder: Decoder = create("decoders", decoder)
+        if impedance:
+            refuse_if_unable(self.device)
         if not isinstance(seed, int) or seed < 0:
             raise ConfigError(f"a seed is a whole number from 0 on, got {seed!r}; give another")
         self.seed = seed
@@ -125,7 +132,7 @@ class Session:
             if record is None
             else create("recorders", "xdf", path=record, config=config, planned_s=planned_s, fallback=record_fallback)
         )
-        self._loop = Loop(self.device, self.pipeline, self._recorder, on_turn)
+        self._loop = Loop(self.device, self.pipeline, self._recorder, on_turn, impedance)
         self._texts: dict[str, int] = {}
         self._was_recorded_here = False
         self._phase_from_s = 0.0  # where in the stream the last phase ended
@@ -171,6 +178,11 @@ class Session:
     def recording(self) -> Path | None:
         """The file that is written, with its number once the session is open; None without one."""
         return None if self._recorder is None else Path(self._recorder.path)
+
+    @property
+    def contact_kohm(self) -> Mapping[str, float]:
+        """The contacts that were measured last, or that a recording tells, kOhm by channel; empty where none were."""
+        return {} if self._loop.quality is None else self._loop.quality.quality.contact_kohm
 
     # ------------------------------------------------------------ the three verbs
     def calibrate(self, source: str | Device | None = None, *, until_s: float | None = None) -> Calibration:
@@ -311,19 +323,24 @@ class Session:
         """Measure the contact of the electrodes, between the phases since that may disturb the signal; kOhm by channel.
 
         It holds until it is measured again: the gate stays closed while an electrode in use has no contact (inf).
-        `ConfigError` if the device cannot measure it, or a phase is running.
+        `ConfigError` if the device cannot measure it, at all or while it streams, or a phase is running.
         """
-        if not isinstance(self.device, MeasuresImpedance):
-            raise ConfigError(
-                f"impedance needs a device that measures it, got {type(self.device).__name__}; look at the verdicts on "
-                "the signal instead (bci view)"
-            )
+        refuse_if_unable(self.device)
+        assert isinstance(self.device, MeasuresImpedance)
         if self._loop.quality is None or self._loop.is_turning:
             raise ConfigError(
                 "impedance is measured in an open session between its phases, since it may disturb the signal, got a "
                 "call during one or without; call it before calibrate() or drive()"
             )
-        kohm = self.device.impedance()
+        try:
+            kohm = self.device.impedance()
+        except DeviceLost:
+            raise
+        except DeviceError as error:
+            raise ConfigError(
+                f"impedance was to be measured while the device streams, it refuses: {error}; measure before the "
+                "stream begins, with Session(impedance=True)"
+            ) from error
         self._loop.quality.set_contact(kohm)
         self._note("Session", {"impedance_kohm": describe(kohm)}, self.clock.now())
         return kohm

@@ -6,16 +6,18 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bci.signal import flat
+from bci.signal.contact import contacts_of, of_channels
 from bci.signal.flat import AT_RAIL, FLAT_S, STILL, Looks
 from bci.signal.measures import Measured, Measurer
 from bci.signal.stages import Line
-from bci.signal.verdict import DEFAULT, ChannelQuality, Judge, Level, Thresholds
+from bci.signal.verdict import DEFAULT, ChannelQuality, Judge, Level, Thresholds, of_contact
 from bci.stream import Chunk, Event, Flag, Kind, StreamInfo, listed
 
 RANGE = "range_uv"
@@ -42,11 +44,14 @@ class Quality:
         As the columns of the stream.
     no_contact : tuple of str
         Channels that decisions rest on and whose measured impedance is bad.
+    contact_kohm : mapping of str to float
+        What was measured last, by channel; empty where nothing was. The same object until something is measured.
     """
 
     sample: int
     channels: tuple[ChannelQuality, ...]
     no_contact: tuple[str, ...] = ()
+    contact_kohm: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def at(self, level: Level) -> list[ChannelQuality]:
         """Return the verdicts of one level."""
@@ -73,7 +78,7 @@ class QualityWatch:
     ----------
     info : StreamInfo
         The stream as the device delivers it. ``info.meta["range_uv"]``, where a driver gives it, is the largest value
-        of its converter.
+        of its converter. Contacts that it carries (`bci.signal.contact`) hold from the begin.
     used : sequence of str, optional
         Channels that decisions rest on. Those of kind EEG flag samples; if `info` knows none of them (a chain gives
         channels new names) all EEG channels do.
@@ -110,12 +115,14 @@ class QualityWatch:
         self._thresholds = thresholds
         self._judge = Judge(channels, thresholds)
         self._contact: dict[str, ChannelQuality] = {}
+        self._contact_kohm: Mapping[str, float] = MappingProxyType({})
         self._tick = max(1, self._looks.per_hop // _TICKS_PER_HOP)
         self.measured: Measured | None = None
         self.quality = Quality(0, tuple(ChannelQuality(c.name) for c in info.channels))
         self._changes: list[Quality] = []
         self._bad: tuple[str, ...] = ()
         self._begin(0)
+        self.set_contact(contacts_of(info))
         if watched:
             flat.warm_up()
 
@@ -145,16 +152,12 @@ class QualityWatch:
 
     def set_contact(self, kohm: Mapping[str, float]) -> None:
         """Take the impedances of electrodes, kOhm, by channel name; they hold until they are measured again."""
-        limits = self._thresholds
-        for channel in self.info.channels:
-            value = kohm.get(channel.name, math.nan)
-            if math.isnan(value):
-                continue
-            self._contact.pop(channel.name, None)
-            if value >= limits.contact_kohm:
-                level = Level.BAD if value >= limits.contact_bad_kohm else Level.DOUBTFUL
-                words = "no contact" if math.isinf(value) else f"contact of {value:.0f} kOhm"
-                self._contact[channel.name] = ChannelQuality(channel.name, level, "contact", words)
+        known = of_channels(kohm, self.info)
+        for name, value in known.items():
+            if not math.isnan(value):
+                self._contact[name] = of_contact(name, value, self._thresholds)
+        if known:
+            self._contact_kohm = MappingProxyType({**self._contact_kohm, **known})
         self._renew(self.quality.sample)
 
     @property
@@ -228,7 +231,7 @@ class QualityWatch:
             found[column] = self._verdict(k, found[column].name)
         used = [found[c] for c, ok in zip(self._columns, self._is_used, strict=True) if ok]
         no_contact = tuple(v.name for v in used if v.fault == "contact" and v.level is Level.BAD)
-        before, self.quality = self.quality, Quality(sample, tuple(found), no_contact)
+        before, self.quality = self.quality, Quality(sample, tuple(found), no_contact, self._contact_kohm)
         if [_key(c) for c in before.channels] != [_key(c) for c in found]:
             self._changes.append(self.quality)
             self._tell([v for v in used if v.level is Level.BAD])
@@ -240,7 +243,7 @@ class QualityWatch:
         if self._stands[0, k]:
             return ChannelQuality(name, Level.BAD, "flat", f"no change for {FLAT_S:g} s")
         contact = self._contact.get(name)
-        return contact if contact is not None and contact.level >= noted.level else noted
+        return contact if contact is not None and contact.level and contact.level >= noted.level else noted
 
     def _tell(self, bad: list[ChannelQuality]) -> None:
         names = tuple(v.name for v in bad)

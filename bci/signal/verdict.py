@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import ConfigError
+from bci.signal.contact import in_words
 from bci.signal.measures import RECENT_HOPS, Measured
 from bci.stream import Channel, Kind
 
@@ -126,6 +128,15 @@ class Thresholds:
 
 
 DEFAULT = Thresholds()
+
+
+def of_contact(name: str, kohm: float, limits: Thresholds = DEFAULT) -> ChannelQuality:
+    """Return the verdict on a channel by the impedance of its electrode, kOhm; NaN says nothing against it."""
+    if not kohm >= limits.contact_kohm:
+        return ChannelQuality(name)
+    level = Level.BAD if kohm >= limits.contact_bad_kohm else Level.DOUBTFUL
+    words = in_words(kohm)
+    return ChannelQuality(name, level, "contact", words if math.isinf(kohm) else f"contact of {words}")
 
 
 class Judge:

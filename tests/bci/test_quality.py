@@ -6,8 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bci.acquisition.driver import Driver, State
 from bci.acquisition.participant import Participant
-from bci.errors import ConfigError, DataError
+from bci.acquisition.recorder.summary import summarize
+from bci.acquisition.replay import Replay
+from bci.errors import ConfigError, DataError, DeviceError
 from bci.paradigms.motor_imagery import MotorImagery
 from bci.runtime.session import Session
 from bci.signal.measures import neighbours
@@ -277,6 +280,15 @@ class Measuring(Participant):
         return {"C3": self.kohm, "C4": 8.0}
 
 
+class Recorded(Driver):
+    """A source without electrodes to measure."""
+
+    def _open(self):
+        raise NotImplementedError
+
+    _start = _read = _stop = _close = _open
+
+
 class Sure:
     classes_ = np.array(["left", "rest", "right"])
     n = 0
@@ -316,9 +328,37 @@ def test_impedance_is_not_measured_during_a_phase():
 
 
 def test_a_device_that_cannot_measure_impedance_is_named():
-    session = Session(Participant(seed=2), MotorImagery(), Sure())
-    with pytest.raises(ConfigError, match="got Participant"):
+    session = Session(Recorded(), MotorImagery(), Sure())
+    with pytest.raises(ConfigError, match="got Recorded.*bci view"):
         session.measure_impedance()
+    with pytest.raises(ConfigError, match="got Recorded"):
+        Session(Recorded(), MotorImagery(), Sure(), impedance=True)
+
+
+def test_contact_measured_before_the_stream_closes_the_gate_and_is_in_the_recording(tmp_path):
+    path = tmp_path / "run.xdf"
+    loose = Participant(seed=2, impedance_kohm={"C3": float("inf"), "C4": 60.0})
+    with Session(loose, MotorImagery(), Sure(), record=path, impedance=True) as session:
+        run = session.drive(4.0, cues=False)
+    assert run.gate["no contact: C3"] == sum(run.gate.values())
+    (eeg_stream,) = (s for s in summarize(path).streams if s.name == "participant")
+    assert eeg_stream.contact_kohm == dict(session.contact_kohm)
+    with Replay(path) as replay:
+        watch = QualityWatch(replay.info)
+    assert {c.name: c.level for c in watch.quality.channels if c.level} == {"C3": Level.BAD, "C4": Level.DOUBTFUL}
+
+
+def test_a_device_that_measures_only_before_it_streams_says_so():
+    class Shy(Participant):
+        def impedance(self):
+            if self.state is State.STREAMING:
+                raise DeviceError("busy")
+            return super().impedance()
+
+    with Session(Shy(seed=2), MotorImagery(), Sure(), impedance=True) as session:
+        assert len(session.contact_kohm) == 16
+        with pytest.raises(ConfigError, match=r"busy.*Session\(impedance=True\)"):
+            session.measure_impedance()
 
 
 class Humming(Participant):
