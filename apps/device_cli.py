@@ -1,4 +1,4 @@
-"""``bci device``: examine a driver, check a report, begin a new driver."""
+"""``bci device``: examine a driver, check a report, begin a new driver, measure contacts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _STEPS = ("bronze", "silver", "gold", "platinum")
 
 @click.group()
 def device() -> None:
-    """Examine a driver of a device, or begin a new one.
+    """Examine a driver of a device, begin a new one, or measure the contacts of electrodes.
 
     \b
+    bci device impedance participant     kOhm of each electrode, live
     bci device new myamp                 a package with driver, emulator and tests
     bci device check myamp --emulated    examine it against its emulator
     bci device verify report.json        see whether a report is as it was made
@@ -96,6 +97,41 @@ def new(name: str, out: Path) -> None:
     click.echo(
         f"Wrote {folder}. Next:\n  pip install -e {folder}\n  pytest {folder}\n  bci device check {name} --emulated"
     )
+
+
+@device.command()
+@click.argument("spec")
+@click.option("--seconds", default=None, type=above(0), help="For how long; until a key or Ctrl+C if not given.")
+@click.option(
+    "--every", "every_s", default=1.0, show_default=True, type=above(0), help="Seconds between two measurements."
+)
+@click.option("--good", "good_kohm", default=10.0, show_default=True, type=above(0), help="Good up to so many kOhm.")
+@click.option("--bad", "bad_kohm", default=50.0, show_default=True, type=above(0), help="Bad above so many kOhm.")
+@click.option("--emulated", is_flag=True, help="Against the maker's emulator (entry point of bci.emulators).")
+@json_option
+def impedance(spec: str, good_kohm: float, bad_kohm: float, emulated: bool, **options: Any) -> None:
+    """Measure the contacts of the device SPEC: kOhm and verdict of each channel, live.
+
+    Good, fair and bad are what to aim at while electrodes are prepared. 10 kOhm is what clinical practice demands of
+    gel and paste (ACNS guideline 1, 2016), many aim at 5; active electrodes and amplifiers of today bear 40 and more
+    (Ferree 2001). For dry ones take --good 100 --bad 750. The line below tells what a session would say: doubtful
+    from 50 kOhm, closed from 750 or without contact.
+
+    Only a device whose driver measures can: the simulated participant, drivers with impedance() such as
+    examples/amplifier. No board of BrainFlow can yet: look at the live signal instead, bci view.
+    Without a terminal, and with --json (one line each), it measures once unless --seconds is given.
+
+    \b
+    bci device impedance participant
+    bci device impedance amp8:/dev/ttyUSB0 --good 5 --bad 10
+    bci device impedance participant --json
+    """
+    from bci.apps.impedance import follow_contacts
+    from bci.signal.contact import Aims
+
+    aims = Aims(good_kohm, bad_kohm)
+    with _quiet(), _subject_of(spec, emulated) as (make, _):
+        follow_contacts(make(), spec, aims=aims, **options)
 
 
 def check_driver(

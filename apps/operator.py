@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
-import select
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from bci.apps.key import keys, raw_terminal
 from bci.errors import SafetyError
 from bci.safety.console import HOLD_EVERY_S, ConsoleClient
 
@@ -75,7 +74,7 @@ class Operator:
                     "They stay in their safe state; start the program in a terminal to drive them."
                 )
             return self
-        self._restore = _raw_terminal()
+        self._restore = raw_terminal()
         self._say(HELP if self._may_arm else STOP_HELP)
         for work in (self._read, self._work, *((self._hold,) if self._may_arm else ())):
             self._threads.append(threading.Thread(target=work, name=f"operator {work.__name__}", daemon=True))
@@ -120,12 +119,12 @@ class Operator:
     def _read(self) -> None:
         while not self._done.is_set():
             try:
-                keys = _keys(_POLL_S)
+                found = keys(_POLL_S)
             except OSError:
                 log.warning("the operator's terminal is gone: the deadman is released")
                 self._done.set()  # nobody could stop it any more
                 return
-            for key in keys:
+            for key in found:
                 if key in _STOP_KEYS:
                     self._forget()
                     self.handle(key)
@@ -152,32 +151,3 @@ class Operator:
 
 _ACTS = {"a": "arm", "A": "arm", "\r": "confirm", "\n": "confirm", "k": "acknowledge", "K": "acknowledge",
          "r": "reset", "R": "reset", "?": "status"}  # fmt: skip
-
-
-def _raw_terminal() -> Callable[[], None]:
-    """Let single keys through without Enter and without echo; return what undoes it. Ctrl-C keeps its meaning."""
-    try:
-        import termios
-        import tty
-    except ImportError:  # Windows reads single keys anyway
-        return lambda: None
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    tty.setcbreak(descriptor)
-    return lambda: termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-
-def _keys(timeout_s: float) -> str:
-    """Return the keys that were pressed within `timeout_s`; `OSError` if there is no keyboard any more."""
-    if sys.platform == "win32":
-        import msvcrt
-        import time
-
-        time.sleep(timeout_s)
-        return msvcrt.getwch() if msvcrt.kbhit() else ""
-    if not select.select([sys.stdin], [], [], timeout_s)[0]:
-        return ""
-    data = os.read(sys.stdin.fileno(), 64)
-    if not data:
-        raise OSError("end of input")
-    return data.decode(errors="replace")
