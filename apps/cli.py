@@ -168,8 +168,10 @@ def devices(as_json: bool) -> None:
 @click.option("--notch", default="50", show_default=True, type=click.Choice(["50", "60", "off"]), help="Mains in Hz.")
 @click.option("--reference", default="none", show_default=True, type=click.Choice(["none", "average"]))
 @click.option("--spectrum", is_flag=True, help="Show the spectrum from the begin.")
+@click.option("--head", is_flag=True, help="Show the electrodes on a head from the begin.")
+@click.option("--impedance", is_flag=True, help="Measure the contacts before the device streams.")
 def view(device: str, band: tuple[float, float], no_band: bool, notch: str, **options: Any) -> None:
-    """Look at the signals: scrolling channels, spectrum, events, gaps.
+    """Look at the signals: scrolling channels, spectrum, events, gaps, contacts of electrodes.
 
     Click a channel's name to see its spectrum; hover over ? for the keys. A running session is
     watched with --device tap:ADDRESS, where ADDRESS is what its tap says.
@@ -177,6 +179,7 @@ def view(device: str, band: tuple[float, float], no_band: bool, notch: str, **op
     \b
     bci view --device brainflow:synthetic --notch 60
     bci view --device replay:run.xdf,speed=1 --spectrum
+    bci view --head --impedance
     """
     from bci.apps.viewer.process import view_device
 

@@ -8,10 +8,11 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any, Self
 
 from bci import errors
-from bci.errors import BciError, DeviceError, DeviceLost
+from bci.errors import BciError, ConfigError, DeviceError, DeviceLost
 from bci.runtime.tap import TapReader, connect
 from bci.stream import Chunk, StreamInfo
 
@@ -28,6 +29,8 @@ class Feed:
         `bci.runtime.tap.Tap`.
     settings : dict, optional
         Settings of the device.
+    impedance : bool, default=False
+        Measure the contacts of the device before it streams.
 
     Attributes
     ----------
@@ -41,8 +44,10 @@ class Feed:
         Rate measured there; NaN: not yet.
     """
 
-    def __init__(self, device: str, settings: dict[str, Any] | None = None) -> None:
-        self.device, self._settings = device, settings or {}
+    def __init__(self, device: str, settings: dict[str, Any] | None = None, impedance: bool = False) -> None:
+        if impedance and device.startswith("tap:"):
+            raise ConfigError("a session that is watched measures its contacts itself, got --impedance; leave it out")
+        self.device, self._settings, self._impedance = device, settings or {}, impedance
         self.error: BciError | None = None
         self.is_over = False
         self.delivered: int | None = None
@@ -63,7 +68,8 @@ class Feed:
         )  # fmt: skip
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended already: `open` says why
-            self._process.stdin.write(json.dumps({"device": self.device, "settings": self._settings}) + "\n")
+            asked = {"device": self.device, "settings": self._settings, "impedance": self._impedance}
+            self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
 
     def open(self) -> StreamInfo:
@@ -97,6 +103,11 @@ class Feed:
         if self._reader.at_end and not self.is_over:
             self._end()
         return chunks
+
+    @property
+    def contact_kohm(self) -> Mapping[str, float]:
+        """The contacts that were told last, kOhm by channel; the same object until others are."""
+        return self._reader.contact_kohm if self._reader is not None else {}
 
     @property
     def dropped(self) -> int:

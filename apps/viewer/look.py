@@ -11,6 +11,7 @@ LINES = ((122, 200, 255), (214, 222, 235), (120, 105, 100), *CURVES)
 """Colours of the lines: even and odd channels, channels that look wrong, chosen ones."""
 EVEN, ODD, BAD, CHOSEN = range(4)
 TEXT, DIM, WARN, ALARM = "#d6deeb", "#7f8a99", "#ffb454", "#ff6b61"
+FAIR = "#d8d25a"
 EVENT, GRID, GAP_LOST, GAP_UNSHOWN = "#7ee787", "#222a35", "#ff6b61", "#9aa4b2"
 SCALES_UV = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 SECONDS = (1, 2, 5, 10, 20, 30, 60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,6 +159,11 @@ class Model:
         self._forget_old()
         if now_s is not None:
             self._note_arrival(now_s)
+
+    def set_contacts(self, kohm: Mapping[str, float]) -> None:
+        """Take the contacts that were measured, kOhm by channel: they are part of the verdicts."""
+        self._watch.set_contact(kohm)
+        self._watch.take_changes()
 
     def set_filters(self, filters: Filters) -> None:
         """Show everything that is kept as if it had gone through `filters`; `ConfigError` changes nothing."""

@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ def view_device(
     notch_hz: float | None = 50.0,
     reference: str = "none",
     spectrum: bool = False,
+    head: bool = False,
+    impedance: bool = False,
     settings: dict[str, Any] | None = None,
 ) -> None:
     """Show the signals of a device until the window is closed.
@@ -50,6 +52,10 @@ def view_device(
         First settings of the scope; see `Scope` and `Filters`.
     spectrum : bool, default=False
         Show the spectrum from the begin.
+    head : bool, default=False
+        Show the head with its electrodes from the begin.
+    impedance : bool, default=False
+        Measure the contacts before the device streams.
     settings : dict, optional
         Settings of the device.
 
@@ -64,7 +70,7 @@ def view_device(
         raise ConfigError(f"a view lasts for more than 0 s, got --seconds {seconds:g}; leave it out to view on")
     _check_folder(screenshot)
     filters = Filters(band, notch_hz, reference)
-    with Feed(device, settings) as feed, _Interrupts() as interrupts:
+    with Feed(device, settings, impedance) as feed, _Interrupts() as interrupts:
         feed.start()
         with interrupts.held():
             _prepare(filters, seconds)
@@ -73,6 +79,7 @@ def view_device(
 
         scope = Scope(info, filters, window_s, scale_uv)
         scope.set_spectrum(spectrum)
+        scope.set_head(head)
         _show(scope, feed, seconds, screenshot, interrupts)
     if feed.error is not None:
         raise feed.error
@@ -139,11 +146,15 @@ def _show(scope: Scope, feed: Feed, seconds: float | None, screenshot: Path | No
     scope.source.name = kind if kind == scope.model.info.name else f"{kind}: {scope.model.info.name}"
     scope.show()
     first_s = float("nan")
+    told: Mapping[str, float] | None = None
 
     def frame() -> bool:
-        nonlocal first_s
+        nonlocal first_s, told
         now_s = time.monotonic()
         chunks = feed.read()
+        if feed.contact_kohm is not told:
+            told = feed.contact_kohm
+            scope.set_contacts(told)
         scope.push(chunks, now_s)
         if math.isnan(first_s) and chunks:
             first_s = now_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from bci.apps.viewer import health, look
 from bci.apps.viewer.controls import Controls, show_value
+from bci.apps.viewer.head import HeadMap
 from bci.apps.viewer.model import Filters, Model
 from bci.apps.viewer.spectra import SpectrumPlot
 from bci.apps.viewer.status import SourceState, band_text, status_text
@@ -33,7 +34,7 @@ _SLOW_S, _TEXT_S = 1.0, 0.25
 HELP = """<b>Keys</b><table cellspacing=4>
 <tr><td>Space</td><td>pause</td></tr><tr><td>↑ ↓</td><td>larger, smaller signals</td></tr>
 <tr><td>← →</td><td>less, more time on the screen</td></tr><tr><td>A</td><td>fit the scale to the signals</td></tr>
-<tr><td>F, N, R</td><td>next band, notch, reference</td></tr><tr><td>S</td><td>spectrum</td></tr>
+<tr><td>F, N, R</td><td>next band, notch, reference</td></tr><tr><td>S, H</td><td>spectrum, head</td></tr>
 <tr><td>PgUp, PgDn</td><td>other channels</td></tr><tr><td>P</td><td>save a picture</td></tr>
 <tr><td>Esc, Q</td><td>close</td></tr></table>"""
 
@@ -158,10 +159,23 @@ class Scope(QWidget):
         self._spectrum_button.setChecked(on)
         self.is_spectrum_shown = on
         self.spectrum.widget.setVisible(on)
-        self.spectrum.widget.setFixedWidth(self._spectrum_px())
+        self._fit_side()
         if on:
             self.model.spectrum.update(self.model.shown, self.model.spectrum.n_average)
             self._refresh_spectrum()
+
+    def set_head(self, on: bool) -> None:
+        """Show or hide the head with its electrodes."""
+        self._head_button.setChecked(on)
+        self.head.widget.setVisible(on)
+        self._fit_side()
+        if on:
+            self.head.refresh(self.names.quality)
+
+    def set_contacts(self, kohm: Mapping[str, float]) -> None:
+        """Show contacts that were measured, kOhm by channel; none change nothing."""
+        self.model.set_contacts(kohm)
+        self._slow_s = -np.inf
 
     def set_page(self, page: int) -> None:
         """Show another page of channels."""
@@ -198,6 +212,7 @@ class Scope(QWidget):
                 replace(f, reference="none" if f.reference == "average" else "average")
             ),
             Qt.Key.Key_S: lambda: self.set_spectrum(not self.is_spectrum_shown),
+            Qt.Key.Key_H: lambda: self.set_head(self.head.widget.isHidden()),
             Qt.Key.Key_PageUp: lambda: self.set_page(self._page - 1),
             Qt.Key.Key_PageDown: lambda: self.set_page(self._page + 1),
             Qt.Key.Key_P: self._save_numbered,
@@ -210,9 +225,9 @@ class Scope(QWidget):
             super().keyPressEvent(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # Qt's name
-        """Give the spectrum its share."""
+        """Give the spectrum and the head their share."""
         super().resizeEvent(event)
-        self.spectrum.widget.setFixedWidth(self._spectrum_px())
+        self._fit_side()
 
     # ------------------------------------------------------------- inside
     def _build(self) -> None:
@@ -228,7 +243,7 @@ class Scope(QWidget):
         view.setBackgroundColor(look.BACKGROUND)
         self.traces = Traces(self.model, view)
         self.names = Names(self.traces, self.choose)
-        self.spectrum = SpectrumPlot(self.model)
+        self.spectrum, self.head = SpectrumPlot(self.model), HeadMap(info)
         self._graphics.addItem(self.names, 0, 0)
         self._graphics.addItem(view, 0, 1)
         view.sigResized.connect(lambda *_: self.names.update())
@@ -246,12 +261,15 @@ class Scope(QWidget):
         column.setSpacing(0)
         middle = QHBoxLayout()
         middle.addWidget(self._graphics, 1)
-        middle.addWidget(self.spectrum.widget)  # a view of its own: the traces are drawn without drawing it again
+        side = QVBoxLayout()
+        for widget in (self.spectrum.widget, self.head.widget):
+            side.addWidget(widget)  # a view of its own: the traces are drawn without drawing it again
+            widget.hide()
+        middle.addLayout(side)
         column.addWidget(self.controls)
         column.addWidget(self._message)
         column.addLayout(middle, 1)
         column.addWidget(self.status)
-        self.spectrum.widget.hide()
         self.setMinimumSize(360, 240)
         self.resize(1280, 860)
 
@@ -281,6 +299,9 @@ class Scope(QWidget):
         )  # fmt: skip
         self._spectrum_button = c.add_button(
             "Spectrum", lambda: self.set_spectrum(self._spectrum_button.isChecked()), "Spectrum beside (S)", True
+        )
+        self._head_button = c.add_button(
+            "Head", lambda: self.set_head(self._head_button.isChecked()), "Electrodes on the head (H)", True
         )
         n_pages = -(-self.model.info.n_channels // PER_PAGE)
         if n_pages > 1:
@@ -342,9 +363,12 @@ class Scope(QWidget):
     def _look_after_channels(self) -> None:
         if self.is_paused:  # the verdicts are those of the signals that are seen
             return
-        before, self.names.quality = self.names.quality, self.model.quality
+        before = self.names.quality
+        self.names.look_at(self.model.quality)
         if not health.looks_alike(before, self.model.quality):
             self._color()
+            if not self.head.widget.isHidden():
+                self.head.refresh(self.model.quality)
         if self._centre(0.75):
             self.traces.redraw()
 
@@ -371,8 +395,11 @@ class Scope(QWidget):
             self._edge = min(newest, self._edge + max(0.0, step_s) * sfreq)
         return self._edge
 
-    def _spectrum_px(self) -> int:
-        return int(min(max(0.28 * self.width(), 150), 420))
+    def _fit_side(self) -> None:
+        width = int(min(max(0.28 * self.width(), 150), 420))
+        self.spectrum.widget.setFixedWidth(width)
+        self.head.widget.setFixedWidth(width)
+        self.head.fit(width)
 
     def _first_sample(self) -> int:
         return self.model.shown.start

@@ -1,8 +1,8 @@
 """The acquisition as a process of its own: a slow, hung or dead window costs it nothing.
 
 ``python -m bci.apps.viewer.source`` reads one JSON line from standard input,
-``{"device": SPEC, "settings": {...}}``, opens that device, and answers with one JSON line: where its
-tap listens, or what is wrong. Then it writes its state once a second. When its input closes, it ends.
+``{"device": SPEC, "settings": {...}, "impedance": false}``, opens that device, and answers with one JSON line: where
+its tap listens, or what is wrong. Then it writes its state once a second. When its input closes, it ends.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bci.ports import Device, HasEnd
 from bci.registry import create, load, names
 from bci.runtime.tap import Tap
 from bci.settings import split_spec
+from bci.signal.contact import measure, noted, refuse_if_unable
 from bci.stream import Chunk
 
 READ_S = 0.02
@@ -38,18 +39,23 @@ class Source:
     ----------
     device : Device
         What is read.
+    impedance : bool, default=False
+        Measure the contacts before it streams, and tell them.
     """
 
-    def __init__(self, device: Device) -> None:
-        self._device, self._tap = device, Tap()
+    def __init__(self, device: Device, impedance: bool = False) -> None:
+        self._device, self._tap, self._impedance = device, Tap(), impedance
         self.ended = threading.Event()
         self.delivered = self.lost = 0
         self._next = 0
         self._counts: list[tuple[float, int]] = []
 
     def open(self) -> str:
-        """Open the device; return the address of the tap."""
-        self._info = self._device.open()
+        """Open the device; return the address of the tap. `ConfigError` if it shall measure contacts and cannot."""
+        if self._impedance:
+            refuse_if_unable(self._device)
+        info = self._device.open()
+        self._info = noted(info, measure(self._device, info) if self._impedance else {})
         return self._tap.serve(self._info)
 
     def run(self) -> None:
@@ -161,7 +167,7 @@ def main() -> None:
 
     threading.Thread(target=watch, name="source watch", daemon=True).start()
     try:
-        source = Source(live_device(asked["device"], asked["settings"]))
+        source = Source(live_device(asked["device"], asked["settings"]), asked["impedance"])
         say(answers, {"address": source.open()})
     except BciError as error:
         say(answers, failure(error))

@@ -15,6 +15,7 @@ from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QImage, QPainter
 from bci.apps.viewer import health, look
 from bci.apps.viewer.model import Gap, Model
 from bci.apps.viewer.raster import Raster
+from bci.signal.quality import Quality
 
 TOP_PX, BOTTOM_PX = 34, 18
 """Room above the lines for the codes of events, and below them for the time, px."""
@@ -23,6 +24,7 @@ _REACH_LANES = 1.5
 _MAX_LABEL = 18
 _FONT_PX = 11
 _LABEL_ROWS = 2
+_CONTACT_PX = 54
 _CLICK = "Click a channel to see its spectrum"
 
 
@@ -275,7 +277,8 @@ class Names(pg.AxisItem):
         self._font = QFont()
         self._font.setPixelSize(12)
         longest = max(QFontMetricsF(self._font).horizontalAdvance(c.name[:14]) for c in traces.model.info.channels)
-        self.setWidth(int(min(150, longest + 62)))
+        self._width = int(min(150, longest + 62))
+        self.setWidth(self._width)
         self.setToolTip(_CLICK)
         self.setCacheMode(self.CacheMode.DeviceCoordinateCache)  # its place touches the traces'
 
@@ -302,6 +305,18 @@ class Names(pg.AxisItem):
         box = QRectF(2, y - size, self.size().width() - 8, 2 * size)
         text = f"{note}  {name}" if note else name
         painter.drawText(box, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
+        kohm = self.quality.contact_kohm.get(verdict.name)
+        if kohm is not None:
+            painter.setPen(QColor(health.contact_color(verdict, kohm)))
+            contact = f"{health.short(kohm)} kΩ" if np.isfinite(kohm) else health.short(kohm)
+            painter.drawText(box, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), contact)
+
+    def look_at(self, quality: Quality) -> None:
+        """Show other verdicts, and room for contacts once there are some."""
+        self.quality = quality
+        wide = self._width + (_CONTACT_PX if quality.contact_kohm else 0)
+        if wide != self.fixedWidth:
+            self.setWidth(wide)
 
     def mouseClickEvent(self, event: Any) -> None:  # pyqtgraph's name
         """Choose the channel under the mouse."""
@@ -314,7 +329,9 @@ class Names(pg.AxisItem):
         """Say what the verdict on the channel under the mouse is, and why."""
         channel = None if event.isExit() else self.channel_at(event.pos().y())
         if channel is not None:
-            self.setToolTip(f"{health.hint(self.quality.channels[channel])}\n{_CLICK}")
+            verdict = self.quality.channels[channel]
+            kohm = self.quality.contact_kohm.get(verdict.name)
+            self.setToolTip(f"{health.hint(verdict, kohm)}\n{_CLICK}")
 
     def channel_at(self, y: float) -> int | None:
         """Return the number of the channel whose lane is at `y`, px; None where there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from bci.runtime.loop import Turn
 from bci.runtime.tap import Tap
@@ -26,7 +27,7 @@ class Watch:
     Notes
     -----
     The session never waits for the window: what is not read in time is dropped, and the window says so. A
-    session that runs faster than real time shows only parts of itself.
+    session that runs faster than real time shows only parts of itself. Contacts that the session measures are told.
 
     Examples
     --------
@@ -39,6 +40,7 @@ class Watch:
         self.address = ""
         self._window = window
         self._tap = Tap()
+        self._told: Mapping[str, float] = {}
 
     def __call__(self, turn: Turn) -> None:
         """Offer the samples of a turn to whoever watches; never blocks."""
@@ -48,6 +50,10 @@ class Watch:
                 # Left to itself: it ends when a person closes it, whatever becomes of the session.
                 command = [sys.executable, "-m", "bci.apps.cli", "view", "--device", f"tap:{self.address}"]
                 subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        kohm = self._told if turn.quality is None else turn.quality.contact_kohm
+        if kohm and kohm is not self._told:
+            self._told = kohm
+            self._tap.tell_contacts(self._told)
         self._tap.offer(turn.chunk)
 
     def close(self) -> None:

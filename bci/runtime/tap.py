@@ -20,6 +20,7 @@ import struct
 import tempfile
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from bci.errors import ConfigError, DataError, DeviceNotFound, DeviceTimeout
+from bci.signal.contact import contacts_of, from_plain, of_channels, plain
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,8 @@ class _Client:
     sending: memoryview = field(default_factory=lambda: memoryview(b""))
     token: bytes = b""
     dropped: int = 0
+    beside: bytes = b""
+    """What is to be told beside the chunks; never dropped, since only the newest counts."""
 
     @property
     def is_greeted(self) -> bool:
@@ -81,6 +85,7 @@ class Tap:
         self._folder: str | None = None
         self._token = ""
         self._hello = b""
+        self._beside = b""
         self._clients: list[_Client] = []
         self._dropped_by_gone = 0
 
@@ -125,6 +130,15 @@ class Tap:
                 client.queue.append(body)
         for client in list(self._clients):
             self._serve_one(client)
+
+    def tell_contacts(self, kohm: Mapping[str, float]) -> None:
+        """Tell every reader, also those that come later, the contacts that were measured, kOhm by channel.
+
+        It goes with the next `offer`; chunks are no larger for it.
+        """
+        self._beside = _pack({"contact_kohm": plain(kohm)})
+        for client in self._clients:
+            client.beside = self._beside if client.is_greeted else b""
 
     def close(self) -> None:
         """Let all readers go and stop to listen; any number of times."""
@@ -192,13 +206,15 @@ class Tap:
             log.warning("a reader with a wrong token was refused")
             self._forget(client)
             return False
-        client.sending = memoryview(self._hello)
+        client.sending, client.beside = memoryview(self._hello), self._beside
         return True
 
     def _flush(self, client: _Client) -> None:
         """Send what the socket takes; raises BlockingIOError when it takes no more."""
-        while client.sending or client.queue:
-            if not client.sending:
+        while client.sending or client.beside or client.queue:
+            if not client.sending and client.beside:
+                client.sending, client.beside = memoryview(client.beside), b""
+            elif not client.sending:
                 now = {"sent_s": time.monotonic(), "dropped": client.dropped}
                 client.sending = memoryview(_pack(now) + client.queue.popleft())
             client.sending = client.sending[client.sock.send(client.sending) :]
@@ -222,6 +238,8 @@ class TapReader:
         Time the newest message spent between the two processes, s.
     at_end : bool
         True once the session has closed the tap and everything was read.
+    contact_kohm : mapping of str to float
+        The contacts that were told last, kOhm by channel; another object once others are told.
     """
 
     def __init__(self, sock: socket.socket, info: StreamInfo, rest: bytes = b"") -> None:
@@ -229,6 +247,7 @@ class TapReader:
         self.dropped = 0
         self.delay_s = 0.0
         self.at_end = False
+        self.contact_kohm: Mapping[str, float] = contacts_of(info)
         self._sock = sock
         self._buffer = bytearray(rest)
         self._sock.setblocking(False)
@@ -247,6 +266,8 @@ class TapReader:
             text, arrays = message
             if "start" in text:
                 chunks.append(_chunk_from(text, arrays, self.info))
+            elif "contact_kohm" in text:
+                self.contact_kohm = of_channels(from_plain(text["contact_kohm"]), self.info)
             elif "sent_s" in text:
                 self.dropped = int(text["dropped"])
                 self.delay_s = max(0.0, time.monotonic() - float(text["sent_s"]))

@@ -137,6 +137,16 @@ def plain(kohm: Mapping[str, float]) -> dict[str, float | str | None]:
     return {name: None if math.isnan(v) else "inf" if math.isinf(v) else v for name, v in kohm.items()}
 
 
+def from_plain(values: Any) -> dict[str, float]:
+    """Return the contacts that `plain` has written; `DataError` for anything else."""
+    try:
+        return {str(name): math.nan if v is None else float(v) for name, v in values.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"contacts are kOhm by channel, None where unknown, got {str(values)[:60]}; write them so"
+        ) from error
+
+
 def line(kohm: Mapping[str, float], most: int = 5) -> str:
     """Return contacts in a line: how many were measured, the median, and those that are not good; "" for none."""
     if not kohm:
@@ -161,9 +171,8 @@ def contacts_of(info: StreamInfo) -> dict[str, float]:
     if text is None:
         return {}
     try:
-        values = {str(name): math.nan if v is None else float(v) for name, v in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError) as error:
+        return of_channels(from_plain(json.loads(text)), info)
+    except ValueError as error:
         raise DataError(
-            f"the contacts of a stream are kOhm by channel, as JSON, got {text[:60]!r}; drop {KEY} from its meta"
+            f"the contacts of a stream are kOhm by channel, as JSON, got {text[:60]!r}; correct it"
         ) from error
-    return of_channels(values, info)

@@ -272,7 +272,7 @@ def neighbours(channels: Sequence[Channel], most: int = N_NEIGHBOURS) -> NDArray
     """
     n = len(channels)
     n_near = min(most, n - 1)
-    places = [_place(c) for c in channels]
+    places = [place(c) for c in channels]
     known = [p for p in places if p is not None]
     if len(known) == n:
         where = np.stack(known)
@@ -286,7 +286,7 @@ def neighbours(channels: Sequence[Channel], most: int = N_NEIGHBOURS) -> NDArray
     return found
 
 
-def _place(channel: Channel) -> Array | None:
+def place(channel: Channel) -> Array | None:
     """Return the direction of an electrode from the middle of the head; None if it is not known."""
     from bci.simulation.electrodes import positions
 

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from bci.apps import qt
 from bci.apps.viewer import health, look
 from bci.apps.viewer.envelope import extremes
 from bci.apps.viewer.feed import Feed
+from bci.apps.viewer.head import projected
 from bci.apps.viewer.history import History
 from bci.apps.viewer.model import Filters, Model
 from bci.apps.viewer.process import view_device
@@ -378,6 +380,58 @@ def test_window_keeps_up_with_resizing(scope, eeg):
         assert image_of(scope._graphics).max() > 200
 
 
+@pytest.fixture
+def mapped():
+    """A window on three electrodes of a head, one of them without contact."""
+    qt.application()
+    channels = (Channel("C3"), Channel("Cz"), Channel("C4"), Channel("acc", Kind.ACCEL, "g"))
+    window = Scope(StreamInfo("test", 250.0, channels), OFF, scale_uv=100.0)
+    window.show()
+    window.set_head(True)
+    window.set_contacts({"C3": float("inf"), "Cz": 5.0, "C4": 20.0})
+    window.tick(100.0)
+    qt.application().processEvents()
+    yield window
+    window.close()
+    window.deleteLater()
+
+
+def test_head_shows_each_electrode_in_the_colour_of_its_contact(mapped):
+    assert mapped.head.electrodes == [0, 1, 2]
+    picture = image_of(mapped.head.widget).astype(int)
+    middles = {}
+    for color in (look.ALARM, look.EVENT, look.FAIR):
+        wanted = np.array([int(color[k : k + 2], 16) for k in (1, 3, 5)])
+        hit = (np.abs(picture[..., :3] - wanted).max(axis=2) < 12)[40:]  # below the title, which has them too
+        assert hit.sum() > 300, color
+        middles[color] = np.flatnonzero(hit.any(axis=0)).mean()
+    assert middles[look.ALARM] < middles[look.EVENT] < middles[look.FAIR]  # left, middle, right
+
+
+def test_names_make_room_for_contacts_and_verdicts_have_them(mapped):
+    assert mapped.names.quality.channels[0].fault == "contact"
+    wide = mapped.names.width()
+    mapped.names.look_at(QualityWatch(mapped.model.info).quality)
+    qt.application().processEvents()
+    assert mapped.names.width() < wide
+    assert health.hint(mapped.model.quality.channels[1], 5.0) == "Cz: good; contact 5.0 kOhm"
+
+
+def test_head_is_switched_by_a_key(scope, eeg):
+    run(scope, eeg)
+    for is_shown in (True, False):
+        press(scope, Qt.Key.Key_H)
+        assert scope.head.widget.isVisible() is is_shown
+    assert scope.head.electrodes == [1, 2, 3, 4, 5, 6]  # of the names C0 to C63 only these have a place
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "y"), [("Cz", 0.0, 0.0), ("T7", -0.8, 0.0), ("Fpz", 0.0, 0.8), ("C3", -0.4, 0.0)]
+)
+def test_rings_of_the_head_stay_rings(name, x, y):
+    assert projected(Channel(name)) == pytest.approx([x, y], abs=0.01)
+
+
 def test_paused_picture_stands_still_while_samples_come(scope, eeg):
     run(scope, eeg[:1500])
     press(scope, Qt.Key.Key_Space)
@@ -582,6 +636,37 @@ def test_a_session_is_watched_from_another_process():
         assert got[0].start == 10
         watch.close()
         wait_for(lambda: feed.read() is not None and feed.is_over)
+
+
+def test_contacts_that_a_session_measures_are_told_to_who_watches():
+    info, watch = stream(2), Watch(window=False)
+    judge = QualityWatch(info)
+    watch(Turn(chunk(info, np.zeros((10, 2))), [], quality=judge.quality))
+    reader = Feed(f"tap:{watch.address}")
+    with reader, ThreadPoolExecutor(1) as pool:
+        opened = pool.submit(reader.open)
+        while not opened.done():
+            watch(Turn(Chunk.empty(info, 10), [], quality=judge.quality))
+        assert reader.contact_kohm == {}
+        judge.set_contact({"C0": 5.0, "C1": float("inf")})
+        watch(Turn(chunk(info, np.ones((10, 2)), 10), [], quality=judge.quality))
+        wait_for(lambda: reader.read() is not None and reader.contact_kohm)
+        assert reader.contact_kohm == {"C0": 5.0, "C1": float("inf")}
+    watch.close()
+
+
+def test_device_is_asked_for_contacts_before_it_streams():
+    with Feed('participant,impedance_kohm={"Cz": 900}', impedance=True) as feed:
+        feed.start()
+        info = feed.open()
+        assert 800 < feed.contact_kohm["Cz"] < 1000
+        assert {c.name: c.fault for c in QualityWatch(info).quality.channels}["Cz"] == "contact"
+
+
+@pytest.mark.parametrize(("device", "says"), [("brainflow:synthetic", "no board of BrainFlow"), ("tap:x", "itself")])
+def test_contacts_that_cannot_be_measured_are_said(device, says):
+    with pytest.raises(ConfigError, match=says):
+        view_device(device, seconds=1.0, impedance=True)
 
 
 def test_a_view_without_display_needs_an_end():

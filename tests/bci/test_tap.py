@@ -12,6 +12,7 @@ import pytest
 
 from bci.errors import ConfigError, DeviceNotFound, DeviceTimeout
 from bci.runtime.tap import Tap, connect, info_from_dict, info_to_dict
+from bci.signal.contact import noted
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
 
 INFO = StreamInfo(
@@ -163,3 +164,36 @@ def test_close_removes_the_socket_and_may_be_repeated(tap):
     tap.close()
     tap.close()
     assert not os.path.exists(os.path.dirname(path))
+
+
+# ------------------------------------------------------------------ contacts
+def test_contacts_reach_readers_that_are_there_and_that_come_later(tap):
+    address = tap.serve(INFO)
+    early = joined(tap, address)
+    tap.tell_contacts({"C3": float("inf"), "ground": 2.0})
+    late = joined(tap, address)
+    tap.offer(chunk_at(0))
+    for reader in (early, late):
+        assert [c.start for c in reader.read()] == [0]
+        assert (reader.contact_kohm, reader.dropped) == ({"C3": float("inf")}, 0)
+        reader.close()
+
+
+def test_only_the_newest_contacts_wait_for_a_slow_reader_and_none_is_dropped(tap):
+    reader = joined(tap, tap.serve(INFO))
+    for k in range(60):
+        tap.tell_contacts({"C3": float(k + 1)})
+        tap.offer(chunk_at(k * 20_000, 20_000))
+    until = time.monotonic() + 10
+    while reader.contact_kohm.get("C3") != 60.0 and time.monotonic() < until:
+        reader.read()
+        tap.offer(Chunk.empty(INFO, 0))
+    assert reader.contact_kohm == {"C3": 60.0}
+    assert reader.dropped > 0
+    reader.close()
+
+
+def test_contacts_of_the_description_are_there_from_the_begin(tap):
+    reader = joined(tap, tap.serve(noted(INFO, {"C3": 5.0})))
+    assert reader.contact_kohm == {"C3": 5.0}
+    reader.close()
