@@ -172,11 +172,13 @@ class Judge:
         """Return the verdict on each channel."""
         found = self._good.copy()
         rules = self._rules(measured, self._unit(measured))
-        for level in (Level.DOUBTFUL, Level.BAD):  # within a level the first rule of the list has the word
-            for rule in reversed(rules):
-                has = rule.bad if level is Level.BAD else rule.doubtful
+        is_open = np.ones(len(found), dtype=np.bool_)
+        for level in (Level.BAD, Level.DOUBTFUL):
+            for rule in rules:  # within a level the first has the word; words are made for it alone: they cost most
+                has = (rule.bad if level is Level.BAD else rule.doubtful) & is_open
                 for c in np.flatnonzero(has) if has.any() else ():
                     found[c] = ChannelQuality(self._names[c], level, rule.fault, rule.say(int(c)))
+                is_open &= ~has
         return found
 
     def _unit(self, measured: Measured) -> float:
