@@ -267,6 +267,34 @@ class Chunk:
         return replace(self, **changes)
 
 
+_new: Any = object.__new__
+_SLOTS = ("data", "times", "start", "info", "events", "flags")
+_set_data, _set_times, _set_start, _set_info, _set_events, _set_flags = (Chunk.__dict__[k].__set__ for k in _SLOTS)
+
+
+def whole_chunk(
+    data: NDArray[np.float64],
+    times: NDArray[np.float64],
+    start: int,
+    info: StreamInfo,
+    events: tuple[Event, ...],
+    flags: Flag,
+) -> Chunk:
+    """Return a chunk of a new array that fits its description, without looking again; `data` becomes read-only.
+
+    For blocks, which know the shape of what they made: a chunk costs half a microsecond then, instead of two.
+    """
+    data.flags.writeable = False
+    chunk: Chunk = _new(Chunk)
+    _set_data(chunk, data)
+    _set_times(chunk, times)
+    _set_start(chunk, start)
+    _set_info(chunk, info)
+    _set_events(chunk, events)
+    _set_flags(chunk, flags)
+    return chunk
+
+
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """Return a view of `array` that cannot be written to."""
     if not array.flags.writeable:

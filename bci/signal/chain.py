@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bci.errors import ConfigError, DataError
 from bci.ports import Block
-from bci.signal.stages import HasStages, Program, Stage, not_prepared
+from bci.signal.program import Program
+from bci.signal.stages import HasStages, Stage, not_prepared
 from bci.stream import Chunk, StreamInfo
 
 _RUN_SAMPLES = 4096

@@ -7,67 +7,59 @@ threads, so the bits of a result do not depend on how a stream was cut.
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from bci.signal import plain
+from bci.signal.assembly import LARGEST, Assembly
+from bci.signal.compiled import IS_COMPILED, njit
+from bci.stream import read_only
+
+if IS_COMPILED or TYPE_CHECKING:
+    from bci.signal.engine import run
+else:
+    from bci.signal.plain import run
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.uint8]
 Index = NDArray[np.int64]
 
-# No converter delivers this; beyond it a filter state could overflow and never come back.
-LARGEST = 1e30
+__all__ = ["add_to_bins", "hold", "load", "mix", "run", "spread", "subtract_known_average", "warm_up"]
 
 
-@njit(cache=True)
-def is_clean(values: Array) -> bool:
-    """Return True if every value is a finite number that a signal can have."""
-    flat = values.ravel()
-    strange = 0
-    for i in range(flat.size):
-        strange += not (abs(flat[i]) < LARGEST)
-    return strange == 0
+@njit(cache=True, nogil=True)
+def load(numbers: NDArray[np.generic], scales: Array, values: Array) -> None:
+    """Write `numbers` of any type times the scales of their columns to `values`."""
+    for t in range(values.shape[0]):
+        for c in range(values.shape[1]):
+            values[t, c] = numbers[t, c] * scales[c]
 
 
-@njit(cache=True)
-def hold(values: Array, bad: Mask, last: Array, known: Mask) -> None:
-    """Mark unknown values in `bad` and replace them by the channel's last known one, in place (0 before the first)."""
+@njit(cache=True, nogil=True)
+def hold(values: Array, bad: Mask, last: Array, known: Mask) -> bool:
+    """Mark unknown values in `bad` and replace them by the channel's last known one, in place (0 before the first).
+
+    Return True if there are some.
+    """
     n_samples, n_channels = values.shape
+    some = False
     for t in range(n_samples):
         for c in range(n_channels):
             if abs(values[t, c]) < LARGEST:
                 last[c] = values[t, c]
                 known[c] = 1
             else:
+                some = True
                 bad[t, c] = 1
                 values[t, c] = last[c] if known[c] else 0.0
+    return some
 
 
-@njit(cache=True)
-def sos_filter(values: Array, sections: Array, state: Array) -> None:
-    """Filter in place by second-order sections, transposed direct form II.
-
-    `sections` has shape (n_sections, 5): b0, b1, b2, a1, a2. `state` has shape
-    (n_sections, 2, n_channels) and is updated.
-    """
-    n_samples, n_channels = values.shape
-    for s in range(sections.shape[0]):
-        b0, b1, b2, a1, a2 = sections[s, 0], sections[s, 1], sections[s, 2], sections[s, 3], sections[s, 4]
-        first, second = state[s, 0], state[s, 1]
-        for t in range(n_samples):
-            row = values[t]
-            for c in range(n_channels):
-                x = row[c]
-                y = b0 * x + first[c]
-                first[c] = b1 * x - a1 * y + second[c]
-                second[c] = b2 * x - a2 * y
-                row[c] = y
-
-
-@njit(cache=True)
-def subtract_average(values: Array, bad: Mask, masked: bool, members: Index, targets: Index) -> None:
-    """Subtract the mean of the known `members` from the `targets`, in place, row by row.
+@njit(cache=True, nogil=True)
+def subtract_known_average(values: Array, bad: Mask, members: Index, targets: Index, out: Array) -> None:
+    """Write `targets` less the mean of the known `members` to `out`, in the rows where some are unknown.
 
     Where no member is known the targets become unknown too.
     """
@@ -75,24 +67,32 @@ def subtract_average(values: Array, bad: Mask, masked: bool, members: Index, tar
         total = 0.0
         count = 0
         for i in members:
-            if not masked or bad[t, i] == 0:
+            if bad[t, i] == 0:
                 total += values[t, i]
                 count += 1
-        if count == 0:
-            for i in targets:
+        if count == members.size:
+            continue
+        mean = total / count if count else 0.0
+        for i in targets:
+            out[t, i] = values[t, i] - mean
+            if count == 0:
                 bad[t, i] = 1
-        else:
-            mean = total / count
-            for i in targets:
-                values[t, i] -= mean
 
 
-@njit(cache=True)
-def mix(values: Array, bad: Mask, masked: bool, weights: Array, mixed: Array, mixed_bad: Mask) -> None:
-    """Write ``values @ weights`` to `mixed`; an output is unknown where an input of weight other than 0 is.
+@njit(cache=True, nogil=True)
+def spread(bad: Mask, weights: Array, out_bad: Mask) -> None:
+    """Mark an output where an input of weight other than 0 is unknown; `weights` has shape (n_inputs, n_outputs)."""
+    for t in range(bad.shape[0]):
+        for k in range(weights.shape[0]):
+            if bad[t, k]:
+                for j in range(weights.shape[1]):
+                    if weights[k, j] != 0.0:
+                        out_bad[t, j] = 1
 
-    `weights` has shape (n_inputs, n_outputs).
-    """
+
+@njit(cache=True, nogil=True)
+def mix(values: Array, weights: Array, mixed: Array) -> None:
+    """Write ``values @ weights`` to `mixed`; `weights` has shape (n_inputs, n_outputs)."""
     n_outputs = weights.shape[1]
     for t in range(values.shape[0]):
         row = mixed[t]
@@ -102,13 +102,9 @@ def mix(values: Array, bad: Mask, masked: bool, weights: Array, mixed: Array, mi
             x = values[t, k]
             for j in range(n_outputs):
                 row[j] += x * weights[k, j]
-            if masked and bad[t, k]:
-                for j in range(n_outputs):
-                    if weights[k, j] != 0.0:
-                        mixed_bad[t, j] = 1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def add_to_bins(values: Array, begun: int, length: int, square: bool, signals: Mask, sums: Array, bins: Array) -> None:
     """Add rows to `sums` and write the mean of every bin that becomes complete to `bins`.
 
@@ -135,14 +131,21 @@ def add_to_bins(values: Array, begun: int, length: int, square: bool, signals: M
             begun, k = 0, k + 1
 
 
+if not IS_COMPILED:  # loops over every value would take longer than the samples
+    load, hold = plain.load, plain.hold
+
+
 @functools.cache
 def warm_up() -> None:
     """Compile every kernel (or load it from the cache on disk), so that no sample waits for a compiler."""
     values, bad = np.ones((2, 2)), np.zeros((2, 2), np.uint8)
     index, none = np.arange(2), np.zeros(2, np.uint8)
-    is_clean(values)
+    for number in (np.float64, np.float32, np.int16, np.int32):
+        load(read_only(np.ones((2, 2), number)), np.ones(2), values)
     hold(values, bad, np.zeros(2), none)
-    sos_filter(values, np.zeros((1, 5)), np.zeros((1, 2, 2)))
-    subtract_average(values, bad, False, index, index)
-    mix(values, bad, False, np.eye(2), np.empty((2, 2)), bad)
+    subtract_known_average(values, bad, index, index, values)
+    spread(bad, np.eye(2), bad)
+    mix(values, np.eye(2), np.empty((2, 2)))
     add_to_bins(values, 0, 2, False, none, np.zeros(2), np.empty((1, 2)))
+    empty = Assembly([], 2)
+    run(read_only(np.ones((2, 2))), values, empty.code, empty.memory)

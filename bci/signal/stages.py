@@ -21,8 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,9 @@ from numpy.typing import NDArray
 from bci.errors import DataError
 from bci.ports import Block
 from bci.stream import Chunk, Flag, Kind, StreamInfo
+
+if TYPE_CHECKING:
+    from bci.signal.program import Program
 
 Array: TypeAlias = NDArray[np.float64]
 Mask: TypeAlias = NDArray[np.uint8]
@@ -73,12 +75,81 @@ class MatrixStage:
     matrix: Array
 
 
-Stage: TypeAlias = SosStage | AverageStage | PickStage | MatrixStage
+@dataclass(frozen=True, eq=False)
+class BankStage:
+    """Cascades side by side: every signal channel comes out once for each, ordered by cascade; then the others, once.
+
+    Parameters
+    ----------
+    sos : ndarray, shape (n_bands, n_sections, 6)
+        The sections of each band as `scipy.signal` writes them.
+    columns : ndarray of bool, shape (n_channels,)
+        Which channels are filtered; the others come last, unchanged.
+    """
+
+    sos: Array
+    columns: NDArray[np.bool_]
+
+    def source(self) -> NDArray[np.int64]:
+        """Return the column that each output comes from."""
+        signals, others = np.flatnonzero(self.columns), np.flatnonzero(~self.columns)
+        return np.concatenate([np.tile(signals, len(self.sos)), others])
+
+
+@dataclass(frozen=True, eq=False)
+class FirStage:
+    """Weighted sums over the last samples: output n is the sum of ``taps[k]`` times input n - k.
+
+    Parameters
+    ----------
+    taps : ndarray, shape (n_taps,)
+        Impulse response.
+    columns : ndarray of bool, shape (n_channels,)
+        Which channels are filtered; the others pass unchanged.
+    """
+
+    taps: Array
+    columns: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class DecimateStage:
+    """Keep the samples whose number is a multiple of `factor`."""
+
+    factor: int
+
+
+class Runner(Protocol):
+    """A stage at work, with its state."""
+
+    n_outputs: int
+
+    def run(self, values: Array, bad: Mask | None) -> tuple[Array, Mask | None]:
+        """Return the rows that come out and which of their values are unknown; may work in place."""
+        ...
+
+    def restart(self) -> None:
+        """Begin anew with the next sample."""
+        ...
+
+
+@runtime_checkable
+class BringsRunner(Protocol):
+    """A stage with a runner of its own; it is not compiled together with its neighbours."""
+
+    def runner(self, n_channels: int) -> Runner:
+        """Return a new runner for `n_channels` columns."""
+        ...
+
+
+Stage: TypeAlias = (
+    SosStage | BankStage | FirStage | AverageStage | PickStage | MatrixStage | DecimateStage | BringsRunner
+)
 
 
 @runtime_checkable
 class HasStages(Protocol):
-    """A block that is nothing but linear stages; sample numbers, times and events pass unchanged."""
+    """A block that is nothing but linear stages."""
 
     def stages(self) -> list[Stage]:
         """Return what the block does; known after `prepare`."""
@@ -98,6 +169,8 @@ class StagedBlock(Block, ABC):
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Design for `info`; return what comes out."""
         self._stages, out_info, self.delay_s = self.design(info.physical())
+        from bci.signal.program import Program
+
         self._program = Program(self._stages, info, out_info)
         return out_info
 
@@ -119,78 +192,6 @@ class StagedBlock(Block, ABC):
         return list(self._stages)
 
 
-class Program:
-    """Stages, compiled for one stream, with their states.
-
-    Parameters
-    ----------
-    stages : sequence of Stage
-        What to do, in order; neighbours are fused where that changes nothing.
-    info : StreamInfo
-        What comes in; numbers that are not in the units of their channels yet are brought to them first.
-    out_info : StreamInfo
-        What goes out.
-    """
-
-    def __init__(self, stages: Sequence[Stage], info: StreamInfo, out_info: StreamInfo) -> None:
-        from bci.signal import kernels
-
-        kernels.warm_up()
-        self.info, self.out_info = info, out_info
-        self._scales = info.scales
-        self.stages = fuse(stages)
-        self._runners: list[_Runner] = []
-        n_channels = info.n_channels
-        for stage in self.stages:
-            self._runners.append(_runner(stage, n_channels))
-            n_channels = self._runners[-1].n_outputs
-        self._last = np.zeros(info.n_channels)
-        self._known = np.zeros(info.n_channels, np.uint8)
-        # The functions, not their module: a program can be copied and pickled.
-        self._is_clean, self._hold = kernels.is_clean, kernels.hold
-        self._line = Line(info)
-
-    def process(self, chunk: Chunk) -> Chunk:
-        """Return the output for `chunk`; starts anew at a gap."""
-        flags, restart = self._line.follow(chunk)
-        if chunk.n_samples == 0:
-            return Chunk.empty(self.out_info, chunk.start, flags, chunk.events)
-        if restart:
-            self._restart()
-        values, unknown = self.run(chunk.data)
-        flags = flags & ~Flag.NAN | (Flag.NAN if unknown else Flag.OK)
-        return Chunk(values, chunk.times, chunk.start, self.out_info, chunk.events, flags)
-
-    def run(self, data: NDArray[np.generic]) -> tuple[Array, bool]:
-        """Return the values for the next rows `data`, shape (n_samples, n_channels), and whether some are unknown."""
-        values = np.array(data, dtype=np.float64, order="C")
-        if self._scales is not None:
-            values *= self._scales
-        bad: Mask | None = None
-        if self._is_clean(values):
-            self._last[:] = values[-1]
-            self._known[:] = 1
-        else:
-            bad = np.zeros(values.shape, np.uint8)
-            self._hold(values, bad, self._last, self._known)
-        for runner in self._runners:
-            values, bad = runner.run(values, bad)
-        unknown = bad is not None and bool(bad.any())
-        if bad is not None and unknown:
-            values[bad.astype(bool)] = np.nan
-        return values, unknown
-
-    def reset(self) -> None:
-        """Forget all samples."""
-        self._line.reset()
-        self._restart()
-
-    def _restart(self) -> None:
-        self._known[:] = 0
-        for runner in self._runners:
-            runner.restart()
-
-
 class Line:
     """Follows the sample numbers of a stream and says where it starts anew.
 
@@ -202,8 +203,10 @@ class Line:
 
     def __init__(self, info: StreamInfo) -> None:
         self.info = info
-        self._expected: int | None = None
-        self._gap = True
+        self.next = -1
+        """Number of the sample that may follow without a look at anything else; -1 where there is none."""
+        self.expected: int | None = None
+        """Number of the sample after the last; None where nothing came yet."""
 
     def follow(self, chunk: Chunk) -> tuple[Flag, bool]:
         """Return the flags of `chunk` (with GAP if its number jumped) and whether its first sample starts anew.
@@ -219,18 +222,22 @@ class Line:
                 f"{chunk.info.n_channels} channels at {chunk.info.sfreq:g} Hz or other names; call prepare again"
             )
         flags = chunk.flags
-        self._gap |= Flag.GAP in flags
+        if not flags and chunk.start == self.next:
+            self.next = self.expected = chunk.start + len(chunk.data)
+            return flags, False
+        if Flag.GAP in flags:
+            self.next = -1
         if chunk.n_samples == 0:
             return flags, False
-        if self._expected is not None and chunk.start != self._expected:
+        if self.expected is not None and chunk.start != self.expected:
             flags |= Flag.GAP
-            self._gap = True
-        restart, self._gap, self._expected = self._gap, False, chunk.stop
+            self.next = -1
+        restart, self.next, self.expected = self.next < 0, chunk.stop, chunk.stop
         return flags, restart
 
     def reset(self) -> None:
         """Forget where the stream was."""
-        self._expected, self._gap = None, True
+        self.expected, self.next = None, -1
 
 
 def same_signals(one: StreamInfo, other: StreamInfo) -> bool:
@@ -260,131 +267,15 @@ def fuse(stages: Sequence[Stage]) -> list[Stage]:
             fused[-1] = MatrixStage(stage.matrix @ before.matrix)
         elif isinstance(stage, PickStage) and isinstance(before, PickStage):
             fused[-1] = PickStage(before.columns[stage.columns])
+        elif isinstance(stage, DecimateStage) and isinstance(before, DecimateStage):
+            fused[-1] = DecimateStage(before.factor * stage.factor)
         else:
             fused.append(stage)
     return fused
 
 
-class _Runner(Protocol):
-    n_outputs: int
-
-    def run(self, values: Array, bad: Mask | None) -> tuple[Array, Mask | None]: ...
-
-    def restart(self) -> None: ...
-
-
-def _runner(stage: Stage, n_channels: int) -> _Runner:
-    if isinstance(stage, SosStage):
-        return _SosRunner(stage, n_channels)
-    if isinstance(stage, AverageStage):
-        return _AverageRunner(stage, n_channels)
-    if isinstance(stage, PickStage):
-        return _PickRunner(stage)
-    return _MatrixRunner(stage)
-
-
-class _SosRunner:
-    """A cascade with its state."""
-
-    def __init__(self, stage: SosStage, n_channels: int) -> None:
-        from bci.signal import kernels
-
-        self._filter = kernels.sos_filter
-        self.n_outputs = n_channels
-        sos = np.asarray(stage.sos, dtype=np.float64)
-        sos = sos / sos[:, 3:4]
-        self._sections = np.ascontiguousarray(sos[:, [0, 1, 2, 4, 5]])
-        self._steady = steady_state(sos)
-        self._state = np.zeros((len(sos), 2, n_channels))
-        self._started = np.zeros(n_channels, bool)
-        self._pass = np.flatnonzero(~stage.columns)
-
-    def run(self, values: Array, bad: Mask | None) -> tuple[Array, Mask | None]:
-        passed = values[:, self._pass] if self._pass.size else None
-        if self._started.all():
-            self._filter(values, self._sections, self._state)
-        else:
-            self._start(values, bad)
-        if passed is not None:
-            values[:, self._pass] = passed
-        return values, bad
-
-    def restart(self) -> None:
-        self._started[:] = False
-        self._state[:] = 0.0
-
-    def _start(self, values: Array, bad: Mask | None) -> None:
-        """Filter, letting each channel begin at its first known sample."""
-        n_samples = len(values)
-        first = np.where(self._started, n_samples, 0)
-        if bad is not None:
-            begin = np.where((bad == 0).any(axis=0), (bad == 0).argmax(axis=0), n_samples)
-            first = np.where(self._started, n_samples, begin)
-            # A channel that has not begun runs on zeros and stays in the state of zeros.
-            for c in np.flatnonzero(~self._started):
-                values[: first[c], c] = 0.0
-        cuts = sorted({0, *(int(t) for t in first if t < n_samples), n_samples})
-        for start, stop in pairwise(cuts):
-            new = first == start
-            self._state[:, :, new] = self._steady[:, :, None] * values[start, new]
-            self._started |= new
-            self._filter(values[start:stop], self._sections, self._state)
-
-
-class _AverageRunner:
-    def __init__(self, stage: AverageStage, n_channels: int) -> None:
-        from bci.signal import kernels
-
-        self._subtract = kernels.subtract_average
-        self.n_outputs = n_channels
-        self._members = np.ascontiguousarray(stage.members, dtype=np.int64)
-        self._targets = np.ascontiguousarray(stage.targets, dtype=np.int64)
-        self._no_mask = np.zeros((1, 1), np.uint8)
-
-    def run(self, values: Array, bad: Mask | None) -> tuple[Array, Mask | None]:
-        mask = self._no_mask if bad is None else bad
-        self._subtract(values, mask, bad is not None, self._members, self._targets)
-        return values, bad
-
-    def restart(self) -> None:
-        return
-
-
-class _PickRunner:
-    def __init__(self, stage: PickStage) -> None:
-        self._columns = stage.columns
-        self.n_outputs = len(stage.columns)
-
-    def run(self, values: Array, bad: Mask | None) -> tuple[Array, Mask | None]:
-        picked = np.ascontiguousarray(values[:, self._columns])
-        return picked, None if bad is None else np.ascontiguousarray(bad[:, self._columns])
-
-    def restart(self) -> None:
-        return
-
-
-class _MatrixRunner:
-    def __init__(self, stage: MatrixStage) -> None:
-        from bci.signal import kernels
-
-        self._mix = kernels.mix
-        self._weights = np.ascontiguousarray(stage.matrix.T, dtype=np.float64)
-        self.n_outputs = self._weights.shape[1]
-        self._no_mask = np.zeros((1, 1), np.uint8)
-
-    def run(self, values: Array, bad: Mask | None) -> tuple[Array, Mask | None]:
-        mixed = np.empty((len(values), self.n_outputs))
-        mixed_bad = None if bad is None else np.zeros(mixed.shape, np.uint8)
-        mask, out_mask = (self._no_mask, self._no_mask) if bad is None or mixed_bad is None else (bad, mixed_bad)
-        self._mix(values, mask, bad is not None, self._weights, mixed, out_mask)
-        return mixed, mixed_bad
-
-    def restart(self) -> None:
-        return
-
-
-def steady_state(sos: Array) -> Array:
-    """Return the states, shape (n_sections, 2), of a cascade that has seen 1 for ever.
+def steady_state(sos: Array, level: float = 1.0) -> Array:
+    """Return the states, shape (n_sections, 2), of a cascade that has seen `level` for ever.
 
     Notes
     -----
@@ -392,7 +283,6 @@ def steady_state(sos: Array) -> Array:
     z2 = b2 u - a2 y and z1 = y - b0 u; y is the input of the next section.
     """
     states = np.empty((len(sos), 2))
-    level = 1.0
     for s, (b0, b1, b2, _, a1, a2) in enumerate(sos):
         out = level * (b0 + b1 + b2) / (1.0 + a1 + a2)
         states[s] = out - b0 * level, b2 * level - a2 * out

@@ -111,12 +111,11 @@ class Whiten(Block):
     def _whiten(self, signals: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return `signals` whitened, learning from each step as soon as it is complete."""
         out = np.empty_like(signals)
-        none = np.zeros((1, 1), np.uint8)
         begin = 0
         while begin < len(signals):
             end = min(len(signals), begin + self._n_step - self._filled)
             part = np.ascontiguousarray(signals[begin:end])
-            self._mix(part, none, False, self._root, out[begin:end], none)
+            self._mix(part, self._root, out[begin:end])
             self._buffer[self._filled : self._filled + end - begin] = part
             self._filled += end - begin
             begin = end

@@ -11,8 +11,9 @@ from bci.errors import ConfigError, DataError
 from bci.signal.chain import Chain
 from bci.signal.decimate import Decimate
 from bci.signal.filters import Bandpass, Highpass, Lowpass, Notch
+from bci.signal.program import Program
 from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
-from bci.signal.stages import AverageStage, MatrixStage, Program, SosStage
+from bci.signal.stages import AverageStage, MatrixStage, SosStage
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
 
 INFO = StreamInfo("amp", 250.0, tuple(Channel(n) for n in ("C3", "Cz", "C4", "Pz")))

@@ -20,7 +20,7 @@ HOMES = {
     "PySide6": ("apps/",),
     "pyqtgraph": ("apps/",),
 }
-CORE_MAY = {"bci", "numpy", "scipy", "numba", "threadpoolctl"} | set(sys.stdlib_module_names)
+CORE_MAY = {"bci", "numpy", "scipy", "llvmlite", "numba", "threadpoolctl"} | set(sys.stdlib_module_names)
 
 
 def sources():

@@ -1,0 +1,198 @@
+"""The program of a chain: its linear stages, compiled for one stream, with their states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bci.signal.assembly import HEADER, NUMBER, Assembly
+from bci.signal.runners import one_by_one, runner
+from bci.signal.stages import Array, BringsRunner, DecimateStage, Line, Mask, Stage, fuse
+from bci.stream import Chunk, Event, Flag, StreamInfo, read_only, whole_chunk
+
+_DOUBLE, _OK, _empty = np.dtype(np.float64), Flag.OK, np.empty
+
+
+class Program:
+    """Stages, compiled for one stream, with their states.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        What to do, in order; neighbours are fused where that changes nothing.
+    info : StreamInfo
+        What comes in; numbers that are not in the units of their channels yet are brought to them first.
+    out_info : StreamInfo
+        What goes out.
+
+    Notes
+    -----
+    Known samples go through all stages at once, block of rows by block of rows (`bci.signal.engine`). The first samples
+    after a start, and those after an unknown value (NaN, infinite, or too large for any signal), go stage by stage with
+    a mask of what is unknown, until all is known again: the same code on the same states, so the bits are the same.
+    A program with a stage that brings its own runner goes stage by stage always.
+    """
+
+    def __init__(self, stages: Sequence[Stage], info: StreamInfo, out_info: StreamInfo) -> None:
+        from bci.signal import kernels
+
+        kernels.warm_up()
+        self.info, self.out_info = info, out_info
+        self._scales = np.ones(info.n_channels) if info.scales is None else info.scales
+        self._is_scaled = info.scales is not None
+        self.stages = fuse(stages)
+        self._is_compiled = not any(isinstance(stage, BringsRunner) for stage in self.stages)
+        self._code, self._memory = np.zeros(HEADER, np.int64), np.zeros(info.n_channels)
+        self._last = slice(0, info.n_channels)
+        if self._is_compiled:
+            tape = Assembly(self.stages, info.n_channels)
+            self._code, self._memory, self._last = tape.code, tape.memory, tape.last
+            self._runners = [runner(stage, k, tape) for k, stage in enumerate(self.stages)]
+        else:
+            self._runners = one_by_one(self.stages, info.n_channels)
+        # The functions, not their module: a program can be copied and pickled.
+        self._run, self._load, self._hold = kernels.run, kernels.load, kernels.hold
+        self._n_outputs = out_info.n_channels
+        self._factor = int(np.prod([s.factor for s in self.stages if isinstance(s, DecimateStage)], dtype=np.int64))
+        self._grid = _Grid(self._factor)
+        self._known = np.zeros(info.n_channels, np.uint8)
+        self._is_steady = self._is_fast = False
+        self._line = Line(info)
+
+    def process(self, chunk: Chunk) -> Chunk:
+        """Return the output for `chunk`; starts anew at a gap."""
+        data, start, line = chunk.data, chunk.start, self._line
+        n_samples = len(data)
+        if (
+            self._is_fast
+            and start == line.next
+            and not chunk.flags
+            and chunk.info is self.info
+            and data.dtype is _DOUBLE
+        ):
+            # The way of nearly every chunk, without a call that can be spared: small ones pay more for calls than
+            # for arithmetic.
+            values = _empty((n_samples, self._n_outputs))
+            done = self._run(data, values, self._code, self._memory)
+            line.next = line.expected = start + n_samples
+            flags = _OK if done == n_samples or not self._finish(data, values, done, start) else Flag.NAN
+            return whole_chunk(values, chunk.times, start, self.out_info, chunk.events, flags)
+        flags, restart = line.follow(chunk)
+        if restart and n_samples:
+            self._restart()
+        if self._factor > 1:
+            return self._decimated(chunk, flags)
+        if n_samples == 0:
+            return Chunk.empty(self.out_info, chunk.start, flags, chunk.events)
+        values, unknown = self.run(chunk.data)
+        if flags or unknown:
+            flags = flags & ~Flag.NAN | (Flag.NAN if unknown else Flag.OK)
+        return whole_chunk(values, chunk.times, chunk.start, self.out_info, chunk.events, flags)
+
+    def run(self, data: NDArray[np.generic], number: int = 0) -> tuple[Array, bool]:
+        """Return the values for the next rows and whether some are unknown.
+
+        Parameters
+        ----------
+        data : ndarray, shape (n_samples, n_channels)
+            The rows.
+        number : int, default=0
+            Number of the first, for a program that lowers the rate.
+        """
+        if data.dtype is not _DOUBLE or self._is_scaled:
+            data = self._loaded(data)
+        if not self._is_compiled:
+            return self._step_by_step(data, number)
+        n_samples = len(data)
+        values = _empty((n_samples if self._factor == 1 else self._grid.count(number, n_samples), self._n_outputs))
+        done = 0
+        if self._is_steady:
+            self._code[NUMBER] = number
+            done = self._run(data, values, self._code, self._memory)
+        return values, done < n_samples and self._finish(data, values, done, number)
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        self._line.reset()
+        self._grid.reset()
+        self._restart()
+
+    def _restart(self) -> None:
+        self._known[:] = 0
+        self._is_steady = self._is_fast = False
+        for stage in self._runners:
+            stage.restart()
+
+    def _loaded(self, data: NDArray[np.generic]) -> Array:
+        """Return the rows as doubles in the units of their channels."""
+        loaded = np.empty(data.shape)
+        self._load(read_only(np.ascontiguousarray(data)), self._scales, loaded)
+        return read_only(loaded)
+
+    def _finish(self, data: NDArray[Any], out: Array, done: int, number: int) -> bool:
+        """Take the rows from `done` on stage by stage, into the end of `out`; return whether some are unknown."""
+        values, unknown = self._step_by_step(data[done:], number + done)
+        out[len(out) - len(values) :] = values
+        return unknown
+
+    def _step_by_step(self, data: NDArray[Any], number: int) -> tuple[Array, bool]:
+        """Take rows through one stage after the other, with a mask of what is unknown."""
+        values = np.array(data, order="C")
+        mask: Mask = np.zeros(values.shape, np.uint8)
+        bad = mask if self._hold(values, mask, self._memory[self._last], self._known) else None
+        is_steady = self._is_compiled and bool(self._known.all())
+        for stage in self._runners:
+            values, bad, number = stage.run(values, bad, number)
+            is_steady &= stage.is_steady
+        self._is_steady = is_steady
+        self._is_fast = is_steady and self._factor == 1 and not self._is_scaled
+        unknown = bad is not None and bool(bad.any())
+        if bad is not None and unknown:
+            values[bad.astype(bool)] = np.nan
+        return values, unknown
+
+    def _decimated(self, chunk: Chunk, flags: Flag) -> Chunk:
+        """Return the kept samples with their numbers, times, events and flags; may be empty."""
+        grid, n_samples = self._grid, len(chunk.data)
+        first = -(-chunk.start // self._factor)
+        values, unknown = np.empty((0, self._n_outputs)), False
+        if n_samples:
+            values, unknown = self.run(chunk.data, chunk.start)
+        times = chunk.times[first * self._factor - chunk.start :: self._factor]
+        events, flags = grid.follow(chunk, first + len(values), flags, len(values), unknown)
+        return whole_chunk(values, read_only(times), first, self.out_info, events, flags)
+
+
+class _Grid:
+    """Events and flags of a stream whose rate is lowered: they wait for the next kept sample."""
+
+    def __init__(self, factor: int) -> None:
+        self._factor = factor
+        self.reset()
+
+    def reset(self) -> None:
+        self._flags = Flag.OK
+        self._events: list[Event] = []
+
+    def count(self, number: int, n_samples: int) -> int:
+        """Return how many of `n_samples` from `number` on are kept."""
+        return -(-(number + n_samples) // self._factor) + (-number // self._factor)
+
+    def follow(
+        self, chunk: Chunk, stop: int, flags: Flag, n_kept: int, unknown: bool
+    ) -> tuple[tuple[Event, ...], Flag]:
+        """Return the events and flags that go out with the kept samples, the last of them before `stop`."""
+        # What is unknown shows in the kept samples; silence is over once there are some.
+        self._flags |= flags & ~(Flag.NAN | Flag.SILENT)
+        self._events += [replace(e, sample=-(-e.sample // self._factor)) for e in chunk.events]
+        if n_kept:
+            flags, self._flags = self._flags | (Flag.NAN if unknown else Flag.OK), Flag.OK
+        elif len(chunk.data):
+            flags &= Flag.SILENT
+        due = tuple(e for e in self._events if e.sample < stop)
+        self._events = [e for e in self._events if e.sample >= stop]
+        return due, flags
