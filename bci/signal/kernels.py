@@ -146,6 +146,7 @@ def warm_up() -> None:
     subtract_known_average(values, bad, index, index, values)
     spread(bad, np.eye(2), bad)
     mix(values, np.eye(2), np.empty((2, 2)))
-    add_to_bins(values, 0, 2, False, none, np.zeros(2), np.empty((1, 2)))
+    for numbers in (values, read_only(np.ones((2, 2)))):  # what is read-only has a type of its own
+        add_to_bins(numbers, 0, 2, False, none, np.zeros(2), np.empty((1, 2)))
     empty = Assembly([], 2)
     run(read_only(np.ones((2, 2))), values, empty.code, empty.memory)

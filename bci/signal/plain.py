@@ -64,7 +64,7 @@ def run(x: Array, y: Array, code: Index, memory: Array) -> int:
             targets = np.arange(d, e) if e > d else code[d : d + code[d - 1]]
             here[:, targets] -= here[:, members].mean(axis=1, keepdims=True)
         else:  # DECIMATE
-            places[target] = here = np.ascontiguousarray(here[-first % a :: a])
+            places[target] = here = here[-first % a :: a].copy()
             rows, first = len(here), -(-first // a)
     y[:] = places[OUTPUT]
     if len(x):
