@@ -44,6 +44,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "reference": "bci.signal.spatial:Reference",
             "laplacian": "bci.signal.spatial:Laplacian",
             "pick": "bci.signal.spatial:Pick",
+            "asr": "bci.signal.asr:Asr",
             "decimate": "bci.signal.decimate:Decimate",
             "bin-power": "bci.signal.power:BinPower",
             "whiten": "bci.signal.whiten:Whiten",

@@ -66,6 +66,10 @@ class Flag(enum.IntFlag):
     """A channel is drowned in mains, muscle, drift or jumps, or its values are unknown."""
     RATE = enum.auto()
     """Samples come at another rate than the stream declares: every frequency and every delay is wrong."""
+    REPAIRED = enum.auto()
+    """Some values were replaced by an estimate, because an artefact lay over them."""
+    REJECTED = enum.auto()
+    """Some values were judged to be an artefact and made unknown (NaN)."""
 
 
 @dataclass(frozen=True, slots=True)

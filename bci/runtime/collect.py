@@ -125,8 +125,8 @@ class Collector:
     def add(self, cuts: Iterable[Cut]) -> None:
         """Take windows in order; keep those that answer a cue and have no flaw.
 
-        Noise is no flaw here: who decides beside it has to learn beside it, and one bad electrode of many must not
-        keep a person from calibrating.
+        Noise is no flaw here, nor is a repair: who decides beside it has to learn beside it, and one bad electrode of
+        many must not keep a person from calibrating.
         """
         for cut in cuts:
             self._waiting.append(cut)
@@ -165,5 +165,6 @@ class Collector:
 
     def _settle(self, cut: Cut) -> None:
         trial = self.labeller.trial(cut)
-        if trial is not None and not cut.chunk.flags & ~Flag.NOISY and np.isfinite(cut.chunk.data).all():
+        allowed = Flag.NOISY | Flag.REPAIRED
+        if trial is not None and not cut.chunk.flags & ~allowed and np.isfinite(cut.chunk.data).all():
             self._kept.append((cut, trial))

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from bci.errors import ConfigError, DataError
 from bci.ports import Block
+from bci.signal.marks import MarksSamples
 from bci.signal.program import Program
 from bci.signal.stages import HasStages, Stage, not_prepared
-from bci.stream import Chunk, StreamInfo
+from bci.stream import Chunk, Flag, StreamInfo
 
 _RUN_SAMPLES = 4096
 
@@ -86,6 +87,14 @@ class Chain(Block):
         """Forget all samples, keep the settings."""
         for step in self._steps or []:
             step.reset()
+
+    def marked(self, begin_s: float, end_s: float) -> Flag:
+        """Return what the blocks did to the samples from `begin_s` to before `end_s`, s since the stream began."""
+        flags = Flag.OK
+        for block in self.blocks:
+            if isinstance(block, MarksSamples):
+                flags |= block.marked(begin_s, end_s)
+        return flags
 
     def run(self, data: ArrayLike | Chunk, info: StreamInfo | None = None) -> NDArray[np.float64]:
         """Stream a whole array or chunk through a fresh copy of this chain, as it would have happened live.

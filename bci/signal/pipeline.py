@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bci.errors import DataError
 from bci.ports import Block
 from bci.signal.chain import Chain
+from bci.signal.marks import MarksSamples
 from bci.signal.window import Cut, Windower
 from bci.stream import Chunk, StreamInfo
 from bci.trial import Window
@@ -53,7 +54,9 @@ class Pipeline:
             If a block or the window does not fit the stream.
         """
         out_info = self.chain.prepare(info)
-        self._windower = Windower(self.window, out_info, self.history_s)
+        tells = any(isinstance(block, MarksSamples) for block in self.chain.blocks)
+        marked = self.chain.marked if tells else None
+        self._windower = Windower(self.window, out_info, self.history_s, marked)
         self.last_chunk = None
         return out_info
 

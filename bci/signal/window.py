@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from bci.errors import ConfigError
+from bci.signal.marks import CHANGED
 from bci.signal.stages import Line
 from bci.stream import Chunk, Event, Flag, StreamInfo
 from bci.trial import Locked, Slide, Window
@@ -34,6 +36,8 @@ class Windower:
         The stream that will be pushed.
     history_s : float, default=10
         How far back a late event may still find its samples, s (locked windows).
+    marked : callable, optional
+        Tells which samples were changed (`bci.signal.marks.MarksSamples.marked`).
 
     Attributes
     ----------
@@ -57,11 +61,19 @@ class Windower:
     first sample after a gap, and the first sliding window after it has it in any
     case: its samples are whole, but the filters before it have just started anew.
     `Flag.NAN` is found in the window's own data. `Flag.SILENT` of an empty chunk
-    is no property of samples and is left out.
+    is no property of samples and is left out. `Flag.REPAIRED` and `Flag.REJECTED`
+    are asked from `marked` for the window's own samples, where it is given.
     """
 
-    def __init__(self, window: Window, info: StreamInfo, history_s: float = 10.0) -> None:
-        self.window, self.info = window, info
+    def __init__(
+        self,
+        window: Window,
+        info: StreamInfo,
+        history_s: float = 10.0,
+        marked: Callable[[float, float], Flag] | None = None,
+    ) -> None:
+        self.window, self.info, self._marked = window, info, marked
+        self._per_sample = Flag.NAN | (Flag.OK if marked is None else CHANGED)
         length_s = window.length_s if isinstance(window, Slide) else window.tmax_s - window.tmin_s
         self.length = round(length_s * info.sfreq)
         if self.length < 1:
@@ -93,7 +105,7 @@ class Windower:
         """
         flags, anew = self._line.follow(chunk)
         if chunk.n_samples == 0:
-            self._carried |= flags & ~(Flag.SILENT | Flag.NAN)
+            self._carried |= flags & ~(Flag.SILENT | self._per_sample)
         elif anew:
             self._begin_segment(chunk.start, flags)
         if isinstance(self.window, Locked):
@@ -155,7 +167,7 @@ class Windower:
         self._times[slots] = chunk.times[rows]
         self._number[slots] = numbers
         self._segment[slots] = self._segment_number
-        self._flags[slots] = int(flags & ~(Flag.GAP | Flag.NAN))
+        self._flags[slots] = int(flags & ~(Flag.GAP | self._per_sample))
         if begin == 0:
             self._flags[slots[0]] |= int(flags & Flag.GAP | self._carried)
             self._carried = Flag.OK
@@ -200,4 +212,6 @@ class Windower:
         flags = Flag(int(np.bitwise_or.reduce(self._flags[slots]))) | extra
         if np.isnan(data).any():
             flags |= Flag.NAN
+        if self._marked is not None:
+            flags |= self._marked(start / self.info.sfreq, (start + self.length) / self.info.sfreq)
         return Chunk(data, self._times[slots], start, self.info, (), flags)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from bci.errors import ConfigError, DataError
 from bci.ports import Block
 from bci.registry import BUILTIN, load
+from bci.signal.asr import Asr
 from bci.signal.chain import Chain
 from bci.signal.decimate import Decimate
 from bci.signal.filters import Bandpass, Highpass, Lowpass, Notch
@@ -21,6 +22,16 @@ from bci.trial import Locked, Slide
 
 INFO = StreamInfo("amp", 250.0, tuple(Channel(n) for n in ("C3", "Cz", "C4", "Pz")))
 ONE = StreamInfo("amp", 250.0, (Channel("C3"),))
+REST = 20 * np.random.default_rng(9).standard_normal((6000, 4)) + 100.0
+
+
+def fitted(block):
+    """Let a block learn for each stream that it is prepared for, from what it has to do with here."""
+    prepare = block.prepare
+    block.prepare = lambda info: prepare(block.fit(REST[:, : info.n_channels], info) and info)
+    return block
+
+
 BLOCKS = {
     "bandpass": lambda: Bandpass(8, 30),
     "highpass": lambda: Highpass(1.0),
@@ -31,6 +42,7 @@ BLOCKS = {
     "pick": lambda: Pick(("C4", "C3")),
     "matrix": lambda: SpatialFilter(np.eye(4)[::-1], ("a", "b", "c", "d")),
     "laplacian": lambda: Laplacian({"Cz": ("C3", "C4", "Pz")}),
+    "reconstruct": lambda: fitted(Asr(cutoff=3.0)),
     "decimate": lambda: Decimate(5),
     "bins": lambda: BinPower(0.05, "power"),
     "whiten": lambda: Whiten(step_s=0.5),
