@@ -9,9 +9,12 @@ from bci.registry import BUILTIN, load
 from bci.signal.asr import Asr
 from bci.signal.chain import Chain
 from bci.signal.decimate import Decimate
+from bci.signal.detectors import BlinkDetector, JawDetector
 from bci.signal.filters import Bandpass, Highpass, Lowpass, Notch
 from bci.signal.pipeline import Pipeline
 from bci.signal.power import BinPower
+from bci.signal.regression import AdaptiveRegress, Regress
+from bci.signal.reject import Reject
 from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.whiten import Whiten
 from bci.signal.window import Windower
@@ -43,6 +46,11 @@ BLOCKS = {
     "matrix": lambda: SpatialFilter(np.eye(4)[::-1], ("a", "b", "c", "d")),
     "laplacian": lambda: Laplacian({"Cz": ("C3", "C4", "Pz")}),
     "reconstruct": lambda: fitted(Asr(cutoff=3.0)),
+    "regress": lambda: fitted(Regress("Cz")),
+    "adaptive regress": lambda: AdaptiveRegress("Cz"),
+    "blinks": lambda: BlinkDetector("C3"),
+    "jaw": lambda: JawDetector("C3"),
+    "reject": lambda: Reject(500.0),
     "decimate": lambda: Decimate(5),
     "bins": lambda: BinPower(0.05, "power"),
     "whiten": lambda: Whiten(step_s=0.5),
@@ -55,7 +63,10 @@ def test_every_registered_block_is_checked_here():
     assert {load("blocks", name) for name in BUILTIN["blocks"]} <= checked
 
 
-@pytest.mark.parametrize("name", [n for n in BLOCKS if n not in ("to Cz", "pick", "matrix", "laplacian")])
+NEED_MORE = ("to Cz", "pick", "matrix", "laplacian", "regress", "adaptive regress")
+
+
+@pytest.mark.parametrize("name", [n for n in BLOCKS if n not in NEED_MORE])
 def test_block_keeps_the_law_with_one_channel(name):
     check_block(BLOCKS[name], ONE)
 
