@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import DataError
+from bci.signal.spatial import SpatialFilter
 from bci.stream import Channel, Chunk, Event, Kind, StreamInfo
 from bci.units import factor
 
@@ -118,6 +119,44 @@ def to_raw(
     onset, duration, text = zip(*marks, strict=True) if marks else ((), (), ())
     raw.set_annotations(mne.Annotations(list(onset), list(duration), list(text)), verbose="error")
     return raw
+
+
+def from_ica(ica: mne.preprocessing.ICA, exclude: Sequence[int] | None = None) -> SpatialFilter:
+    """Return what an ICA of MNE does as a block.
+
+    Parameters
+    ----------
+    ica : mne.preprocessing.ICA
+        Fitted on EEG alone.
+    exclude : sequence of int, optional
+        Components that are taken out of the channels, such as blinks. Without it the block gives the components
+        themselves, "ICA000" and so on.
+
+    Raises
+    ------
+    DataError
+        If the ICA is not fitted, or on other channels than EEG.
+
+    Notes
+    -----
+    MNE subtracts the mean of its training data and, from channels, adds it again; here offsets pass as they are, so
+    components differ by a constant: put a high-pass before it.
+    """
+    import mne
+
+    names = list(ica.ch_names or [])
+    kinds = {mne.channel_type(ica.info, k) for k in range(len(names))}
+    if kinds != {"eeg"}:
+        found = ", ".join(sorted(kinds)) or "one that is not fitted"
+        raise DataError(f"expected an ICA that was fitted on EEG channels, got {found}; fit it with picks='eeg'")
+    scale = 1e6 * np.ones(len(names)) * np.asarray(ica.pre_whitener_).reshape(-1)  # MNE counts in volts
+    axes = ica.pca_components_[: ica.n_components_]
+    unmixing = ica.unmixing_matrix_ @ axes / scale
+    if exclude is None:
+        return SpatialFilter(unmixing, [f"ICA{k:03d}" for k in range(len(unmixing))], names, unit="1")
+    taken = list(exclude)
+    back = scale[:, None] * (axes.T @ ica.mixing_matrix_)[:, taken]
+    return SpatialFilter(np.eye(len(names)) - back @ unmixing[taken], names, names)
 
 
 def _events(raw: mne.io.BaseRaw, sfreq: float) -> tuple[Event, ...]:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bci.errors import ConfigError
+from bci.signal.places import directions
 from bci.signal.stages import AverageStage, MatrixStage, PickStage, Stage, StagedBlock
-from bci.stream import Channel, Kind, StreamInfo
+from bci.stream import Channel, Kind, StreamInfo, listed
 
 
 class Pick(StagedBlock):
@@ -52,23 +53,28 @@ class Reference(StagedBlock):
     Parameters
     ----------
     to : str or sequence of str, default="average"
-        "average" of all EEG channels, one or more channel names (as in
-        ``("M1", "M2")`` for linked mastoids), or "none".
+        "average" of all EEG channels; one or more channel names; "mastoids", the mean of M1 and M2, or of A1 and A2,
+        or of TP9 and TP10, whichever come first in the stream's names; "infinity" (REST [2]_), which needs the places
+        of the electrodes; or "none".
     exclude : sequence of str
-        Channels that do not enter the average; they are re-referenced all the same.
+        Channels that do not enter the average; they are re-referenced all the same. Not for "infinity".
 
     Raises
     ------
     ConfigError
-        From `prepare`, if a name is not in the stream or no channel is left to average.
+        From `prepare`, if a name is not in the stream, no channel is left to average, there are no mastoids, or places
+        are not known.
 
     Notes
     -----
-    A channel whose value is unknown (NaN) is left out of the mean and stays unknown alone.
+    A channel whose value is unknown (NaN) is left out of the mean and stays unknown alone. For "infinity" all EEG
+    channels enter the estimate, so where one is unknown all are: interpolate or leave out a bad one first.
 
     References
     ----------
     .. [1] P. Nunez, R. Srinivasan. Electric Fields of the Brain, 2nd ed., ch. 7, 2006.
+    .. [2] D. Yao. A method to standardize a reference of scalp EEG recordings to a point at infinity. Physiol Meas
+       22:693-711, 2001. doi:10.1088/0967-3334/22/4/305
     """
 
     def __init__(self, to: str | Sequence[str] = "average", exclude: Sequence[str] = ()) -> None:
@@ -81,8 +87,12 @@ class Reference(StagedBlock):
             return [], info, 0.0
         eeg = [i for i, c in enumerate(info.channels) if c.kind is Kind.EEG]
         left_out = {info.index(name) for name in self.exclude}
+        if self.to == "infinity":
+            return [_infinity(info)], info, 0.0
         if self.to == "average":
             members = [i for i in eeg if i not in left_out]
+        elif self.to == "mastoids":
+            members = _mastoids(info)
         else:
             members = [info.index(n) for n in ((self.to,) if isinstance(self.to, str) else self.to)]
         if not members:
@@ -93,8 +103,47 @@ class Reference(StagedBlock):
         return [AverageStage(np.array(members, np.int64), np.array(eeg, np.int64))], info, 0.0
 
 
+class Bipolar(StagedBlock):
+    """Differences of two channels each, as clinics derive them.
+
+    Parameters
+    ----------
+    pairs : sequence of (str, str)
+        The channel, and the one that is taken from it; the output is called "C3-P3".
+
+    Raises
+    ------
+    ConfigError
+        If there are no pairs; from `prepare`, if a name is not in the stream or the units of a pair differ.
+
+    Notes
+    -----
+    Channels that are in no pair are left out, trigger channels too. A difference is unknown (NaN) where one of its
+    channels is.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self.pairs = tuple((str(one), str(other)) for one, other in pairs)
+        if not self.pairs:
+            raise ConfigError("bipolar derivations need pairs of channels, got none; give (('C3', 'P3'), ...)")
+
+    def design(self, info: StreamInfo) -> tuple[list[Stage], StreamInfo, float]:
+        """Return the matrix for `info`."""
+        matrix = np.zeros((len(self.pairs), info.n_channels))
+        channels = []
+        for row, (name, reference) in enumerate(self.pairs):
+            one, other = info.index(name), info.index(reference)
+            units = info.channels[one].unit, info.channels[other].unit
+            if units[0] != units[1]:
+                raise ConfigError(f"{name}-{reference} needs one unit, got {units[0]} and {units[1]}; pair others")
+            matrix[row, one] += 1.0
+            matrix[row, other] -= 1.0
+            channels.append(replace(info.channels[one], name=f"{name}-{reference}", position=None))
+        return [MatrixStage(matrix)], replace(info, channels=tuple(channels)), 0.0
+
+
 class SpatialFilter(StagedBlock):
-    """Apply a fixed matrix (ICA, CSP, beamformer weights): each output is a weighted sum of channels.
+    """Apply a fixed matrix (ICA, CSP, xDAWN, beamformer weights): each output is a weighted sum of channels.
 
     Parameters
     ----------
@@ -102,32 +151,53 @@ class SpatialFilter(StagedBlock):
         Weights.
     names : sequence of str
         Names of the outputs.
+    channels : sequence of str, optional
+        The channels the matrix takes, in its order; by default all of the stream, which must be as many.
+    unit : str, optional
+        Unit of the outputs; by default that of the first channel.
 
     Raises
     ------
     ConfigError
-        If names and matrix do not fit; from `prepare`, if the stream has another number of channels.
+        If names, channels and matrix do not fit; from `prepare`, if the stream has another number of channels or lacks
+        one of `channels`.
+
+    Notes
+    -----
+    What is not an output is left out, trigger channels too. An output is unknown (NaN) where a channel with a weight
+    in it is. `bci.interop.from_ica` makes one from an ICA of MNE.
     """
 
-    def __init__(self, matrix: ArrayLike, names: Sequence[str]) -> None:
+    def __init__(
+        self, matrix: ArrayLike, names: Sequence[str], channels: Sequence[str] | None = None, unit: str | None = None
+    ) -> None:
         self.matrix: NDArray[np.float64] = np.array(matrix, dtype=np.float64)
-        self.names = tuple(names)
+        self.names, self.unit = tuple(names), unit
+        self.channels = None if channels is None else tuple(channels)
         if self.matrix.ndim != 2 or len(self.names) != len(self.matrix) or not np.isfinite(self.matrix).all():
             raise ConfigError(
                 f"a spatial filter needs a finite matrix with one row per name, got shape {self.matrix.shape} "
-                f"and {len(self.names)} names"
+                f"and {len(self.names)} names; give one name for each row"
+            )
+        if self.channels is not None and len(self.channels) != self.matrix.shape[1]:
+            raise ConfigError(
+                f"a spatial filter needs one channel per column, got {len(self.channels)} names for shape "
+                f"{self.matrix.shape}; name the channels it was made for"
             )
 
     def design(self, info: StreamInfo) -> tuple[list[Stage], StreamInfo, float]:
         """Return the matrix for `info`."""
-        if self.matrix.shape[1] != info.n_channels:
+        columns = range(info.n_channels) if self.channels is None else [info.index(name) for name in self.channels]
+        if self.matrix.shape[1] != len(columns):
             raise ConfigError(
                 f"the matrix takes {self.matrix.shape[1]} channels, stream {info.name!r} has {info.n_channels}; "
-                "pick the channels it was made for"
+                "pick the channels it was made for, or name them: channels="
             )
-        unit = info.channels[0].unit
-        out = replace(info, channels=tuple(Channel(n, info.channels[0].kind, unit) for n in self.names))
-        return [MatrixStage(self.matrix)], out, 0.0
+        matrix = np.zeros((len(self.matrix), info.n_channels))
+        matrix[:, columns] = self.matrix
+        like = info.channels[columns[0]]
+        out = replace(info, channels=tuple(Channel(n, like.kind, self.unit or like.unit) for n in self.names))
+        return [MatrixStage(matrix)], out, 0.0
 
 
 class Laplacian(StagedBlock):
@@ -157,3 +227,28 @@ class Laplacian(StagedBlock):
             for neighbour in near:
                 matrix[row, info.index(neighbour)] -= 1.0 / len(near)
         return [MatrixStage(matrix)], info.pick(self.neighbours), 0.0
+
+
+_MASTOIDS = (("M1", "M2"), ("A1", "A2"), ("TP9", "TP10"))
+
+
+def _mastoids(info: StreamInfo) -> list[int]:
+    folded = {name.lower(): i for i, name in enumerate(info.ch_names)}
+    for pair in _MASTOIDS:
+        if all(name.lower() in folded for name in pair):
+            return [folded[name.lower()] for name in pair]
+    raise ConfigError(
+        f"expected mastoids called {', or '.join(' and '.join(pair) for pair in _MASTOIDS)}, got "
+        f"{listed(info.ch_names)}; name the channels to refer to"
+    )
+
+
+def _infinity(info: StreamInfo) -> MatrixStage:
+    from bci.signal.infinity import to_infinity
+    from bci.signal.surface import eeg_columns
+
+    eeg = eeg_columns(info, 4)
+    where, _ = directions([info.channels[i] for i in eeg])
+    matrix = np.eye(info.n_channels)
+    matrix[np.ix_(eeg, eeg)] = to_infinity(where)
+    return MatrixStage(matrix)

@@ -15,7 +15,8 @@ from bci.signal.pipeline import Pipeline
 from bci.signal.power import BinPower
 from bci.signal.regression import AdaptiveRegress, Regress
 from bci.signal.reject import Reject
-from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
+from bci.signal.spatial import Bipolar, Laplacian, Pick, Reference, SpatialFilter
+from bci.signal.surface import Interpolate, SplineLaplacian
 from bci.signal.whiten import Whiten
 from bci.signal.window import Windower
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
@@ -44,6 +45,9 @@ BLOCKS = {
     "to Cz": lambda: Reference(("Cz",)),
     "pick": lambda: Pick(("C4", "C3")),
     "matrix": lambda: SpatialFilter(np.eye(4)[::-1], ("a", "b", "c", "d")),
+    "bipolar": lambda: Bipolar((("C3", "Cz"), ("C4", "Pz"))),
+    "spline laplacian": SplineLaplacian,
+    "interpolate": lambda: Interpolate("Cz"),
     "laplacian": lambda: Laplacian({"Cz": ("C3", "C4", "Pz")}),
     "reconstruct": lambda: fitted(Asr(cutoff=3.0)),
     "regress": lambda: fitted(Regress("Cz")),
@@ -63,7 +67,8 @@ def test_every_registered_block_is_checked_here():
     assert {load("blocks", name) for name in BUILTIN["blocks"]} <= checked
 
 
-NEED_MORE = ("to Cz", "pick", "matrix", "laplacian", "regress", "adaptive regress")
+MIX = ("to Cz", "matrix", "laplacian", "spline laplacian", "interpolate")  # what is unknown in one is in others
+NEED_MORE = (*MIX, "pick", "bipolar", "regress", "adaptive regress")  # than one channel
 
 
 @pytest.mark.parametrize("name", [n for n in BLOCKS if n not in NEED_MORE])
@@ -71,7 +76,7 @@ def test_block_keeps_the_law_with_one_channel(name):
     check_block(BLOCKS[name], ONE)
 
 
-@pytest.mark.parametrize("name", [n for n in BLOCKS if n not in ("matrix", "laplacian", "whiten", "to Cz")])
+@pytest.mark.parametrize("name", [n for n in BLOCKS if n not in (*MIX, "whiten")])
 def test_block_keeps_the_law(name):
     check_block(BLOCKS[name], INFO)
 
