@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 SHORT = {
+    "bench_artefacts.py": ["--people", "5"],
     "bench_damage.py": ["--files", "40"],
     "bench_death.py": ["--trials", "60"],
     "bench_endurance.py": ["--hours", "1.1"],

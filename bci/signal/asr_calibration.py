@@ -17,7 +17,7 @@ _MOST_BLOCKS = 1000  # of the geometric median
 _LEAST_BLOCK = 10  # samples
 _LEAST_WINDOWS = 20
 _HOP = 1 / 3  # of a window, from one to the next
-_TO_SIGMA = 1.4826  # a median absolute deviation of a normal distribution, in standard deviations
+_BELOW = 0.1587  # quantile of a normal distribution one standard deviation below its middle
 _RIDGE = 1e-9  # of the mean power: keeps the covariance of average-referenced channels invertible
 
 
@@ -109,8 +109,9 @@ def calibrate(clean: Array | Chunk, info: StreamInfo | None = None, window_s: fl
     Notes
     -----
     The covariance is the geometric median of those of short blocks, so that a few artefacts do not move it, as
-    in [1]_. Middle and spread of the windows' root mean square are median and median absolute deviation; [1]_
-    fits a truncated generalised normal distribution instead, for the same end.
+    in [1]_. Middle and spread of the windows' root mean square are the median and its distance from the quantile one
+    standard deviation below, where no artefact is; [1]_ fits a truncated generalised normal distribution instead, for
+    the same end.
 
     References
     ----------
@@ -134,7 +135,7 @@ def calibrate(clean: Array | Chunk, info: StreamInfo | None = None, window_s: fl
     begin = np.arange(0, len(rows) - length + 1, max(1, round(_HOP * length)))
     strength = np.sqrt((squares[begin + length] - squares[begin]) / length)
     centre = np.median(strength, axis=0)
-    spread = _TO_SIGMA * np.median(np.abs(strength - centre), axis=0)
+    spread = centre - np.quantile(strength, _BELOW, axis=0)
     names = tuple(info.ch_names[i] for i in columns)
     return AsrCalibration(names, info.sfreq, window_s, covariance, axes, centre, spread)
 
