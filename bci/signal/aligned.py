@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bci.errors import ConfigError, DataError
 from bci.ports import Block
 from bci.signal.chain import Chain
+from bci.signal.marks import CHANGED
 from bci.stream import Chunk, Event, Flag, StreamInfo, unknown
 from bci.trial import Locked, Slide, Window
 
@@ -272,6 +273,7 @@ class _Track:
     def __init__(self, info: StreamInfo, blocks: Sequence[Block]) -> None:
         self._chain = Chain(blocks)
         self.info = self._chain.prepare(info)
+        self._own = _OWN | (CHANGED if self._chain.marks_samples else Flag.OK)
         self._kept: deque[tuple[Chunk, float]] = deque()
         self._next: int | None = None
         self._flags = Flag.OK
@@ -301,13 +303,14 @@ class _Track:
             first, last = np.searchsorted(chunk.times, (start_s, stop_s))
             if first < last:
                 parts.append((chunk, slice(int(first), int(last))))
-                flags |= chunk.flags & ~_OWN | (chunk.flags & Flag.GAP if first == 0 else Flag.OK)
+                flags |= chunk.flags & ~self._own | (chunk.flags & Flag.GAP if first == 0 else Flag.OK)
         if not parts:
             nothing = np.empty((0, self.info.n_channels))
             return Span(nothing, np.empty(0), np.empty(0, np.int64), self.info, Flag.SILENT)
         data = np.concatenate([c.data[rows] for c, rows in parts]).astype(np.float64, copy=False)
         times = np.concatenate([c.times[rows] for c, rows in parts])
         numbers = np.concatenate([np.arange(c.start + rows.start, c.start + rows.stop) for c, rows in parts])
+        flags |= self._chain.marked(numbers[0] / self.info.sfreq, (numbers[-1] + 1) / self.info.sfreq)
         return Span(data, times, numbers, self.info, flags | self._missing(times, numbers, start_s, stop_s, data))
 
     def forget(self, before_s: float) -> None:

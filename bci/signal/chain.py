@@ -96,6 +96,11 @@ class Chain(Block):
                 flags |= block.marked(begin_s, end_s)
         return flags
 
+    @property
+    def marks_samples(self) -> bool:
+        """Whether a block can tell which samples it changed (`marked`)."""
+        return any(b.marks_samples if isinstance(b, Chain) else isinstance(b, MarksSamples) for b in self.blocks)
+
     def run(self, data: ArrayLike | Chunk, info: StreamInfo | None = None) -> NDArray[np.float64]:
         """Stream a whole array or chunk through a fresh copy of this chain, as it would have happened live.
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from bci.errors import DataError
 from bci.ports import Block
 from bci.signal.chain import Chain
-from bci.signal.marks import MarksSamples
 from bci.signal.window import Cut, Windower
 from bci.stream import Chunk, StreamInfo
 from bci.trial import Window
@@ -54,8 +53,7 @@ class Pipeline:
             If a block or the window does not fit the stream.
         """
         out_info = self.chain.prepare(info)
-        tells = any(isinstance(block, MarksSamples) for block in self.chain.blocks)
-        marked = self.chain.marked if tells else None
+        marked = self.chain.marked if self.chain.marks_samples else None
         self._windower = Windower(self.window, out_info, self.history_s, marked)
         self.last_chunk = None
         return out_info

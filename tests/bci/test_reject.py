@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from bci.errors import ConfigError
+from bci.signal.aligned import Aligner
+from bci.signal.chain import Chain
 from bci.signal.pipeline import Pipeline
 from bci.signal.reject import Reject
 from bci.stream import Channel, Chunk, Flag, Kind, StreamInfo
@@ -77,6 +79,21 @@ def test_output_and_window_flags_do_not_depend_on_cutting(size):
     for c in whole:
         assert (Flag.REJECTED in c.flags) == (c.start < 300 and c.stop > 250)
         assert (Flag.NAN in c.flags) == bool(np.isnan(c.data).any())
+
+
+@pytest.mark.parametrize("size", [7, 1000])
+def test_windows_across_streams_have_the_flags_of_their_own_samples(size):
+    data = recording()
+    data[210:230, 0] += 300
+    aligner = Aligner(Slide(0.1, 0.05), {"eeg": INFO}, 0.0, blocks={"eeg": [Chain([Reject()])]})
+    parts = [data[a : a + size] for a in range(0, 1000, size)]
+    for k, part in enumerate(parts):
+        aligner.push("eeg", Chunk(part, (k * size + np.arange(len(part))) / 200.0, k * size, INFO))
+    windows = aligner.due(10.0)
+    assert len(windows) > 90
+    for window in windows[:-1]:
+        numbers = window.streams["eeg"].numbers
+        assert (Flag.REJECTED in window.flags) == bool(((numbers >= 250) & (numbers < 300)).any())
 
 
 def test_chunk_with_a_rejected_sample_says_so():

@@ -257,7 +257,7 @@ def test_missing_recording_is_one_sentence(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("flags", [Flag.GAP, Flag.STALE, Flag.NAN, Flag.OK])
+@pytest.mark.parametrize("flags", [Flag.GAP, Flag.STALE, Flag.NAN, Flag.REJECTED, Flag.OK, Flag.REPAIRED])
 def test_only_windows_without_a_flaw_train(flags):
     info = StreamInfo("amp", 100.0, (Channel("C3"),))
     labeller = Labeller(("left",), (0.0, 4.0), 100.0)
@@ -267,7 +267,7 @@ def test_only_windows_without_a_flaw_train(flags):
     good = Cut(Chunk(np.ones((100, 1)), np.arange(100) / 100, 200, info))
     collector = Collector(labeller)
     collector.add([flawed, good])
-    assert len(collector.finish().X) == (1 if flags else 2)
+    assert len(collector.finish().X) == (1 if flags & ~Flag.REPAIRED else 2)
 
 
 def test_recording_without_cues_says_so(tmp_path, recorded):
