@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -26,6 +27,8 @@ _RENEW_S = 1.0
 _SETTLE_S = 3.0
 """Nothing is detected before so much was seen, s."""
 _LOOKS_HZ = 50.0
+_RATE_S = 60.0
+_MOST_TOLD = 1000  # no eye blinks faster in a minute
 _TO_SIGMA = 1.4826  # a median absolute deviation of a normal distribution, in standard deviations
 
 
@@ -58,6 +61,7 @@ class PulseDetector(Block):
         self.channels = (channels,) if isinstance(channels, str) else None if channels is None else tuple(channels)
         self.n_sigma, self.least_s, self.most_s = n_sigma, least_s, most_s
         self._sign, self._floor = 1.0, 0.0
+        self._number, self._n_total = 0, 0
         self._line: Line | None = None
 
     @abstractmethod
@@ -108,6 +112,8 @@ class PulseDetector(Block):
         if restart:
             self._state[:] = 0
             self._begin = chunk.start
+            if chunk.start < self._number:
+                self._told.clear()  # the numbers began again
         trace = self._trace(chunk)
         found: list[tuple[int, Event]] = []
         begin = 0
@@ -117,6 +123,7 @@ class PulseDetector(Block):
             if (chunk.start + end) % self._n_renew == 0:
                 self._renew()
             begin = end
+        self._number, self._n_total = chunk.stop, self._n_total + chunk.n_samples
         return out.replace(events=_merged(chunk, found)) if found else out
 
     def reset(self) -> None:
@@ -131,11 +138,22 @@ class PulseDetector(Block):
         self._high = self._low = np.inf
         self._state, self._peak = np.zeros(4, np.int64), np.zeros(1)
         self._begin = 0
+        self._number, self._n_total = 0, 0
+        self._told: deque[int] = deque(maxlen=_MOST_TOLD)
 
     @property
     def threshold(self) -> float:
         """What the trace has to rise above now; inf while there was too little to learn from."""
         return float(self._high)
+
+    @property
+    def per_minute(self) -> float:
+        """Events per minute, over the last 60 s of the stream or what there was; NaN before the first 3 s."""
+        if self._line is None or self._n_total < _SETTLE_S * self._out_info.sfreq:
+            return float("nan")
+        seen_s = min(_RATE_S, self._n_total / self._out_info.sfreq)
+        first = self._number - seen_s * self._out_info.sfreq
+        return 60.0 * sum(first <= sample < self._number for sample in self._told) / seen_s
 
     # -------------------------------------------------------------- private
     def _shift(self, info: StreamInfo) -> int:
@@ -166,6 +184,7 @@ class PulseDetector(Block):
         for sample, at in told[:n].tolist():
             true = max(self._begin, sample - self._late)
             time_s = float(chunk.times[at - chunk.start]) - (at - true) / sfreq
+            self._told.append(true)
             found.append((at, Event(true, time_s, self.code, type(self).__name__)))
         return found
 
@@ -202,8 +221,8 @@ class BlinkDetector(PulseDetector):
     Notes
     -----
     The mean of the channels is filtered from 1 to 8 Hz, where blinks have their power; a pulse of 0.04 to 0.5 s is a
-    blink. It is told when the trace has fallen below half of the threshold. The stream itself passes unchanged. The
-    number of events over the last minute is the blink rate.
+    blink. It is told when the trace has fallen below half of the threshold. The stream itself passes unchanged.
+    `per_minute` is the blink rate.
     """
 
     code = "blink"

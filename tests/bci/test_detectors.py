@@ -84,6 +84,16 @@ def test_jaw_is_told_at_its_onset_within_the_stated_delay():
     assert all(told - e.sample <= block.event_delay_s * SFREQ + 1 for e, told in found)
 
 
+def test_blink_rate_is_that_of_the_last_minute():
+    block = BlinkDetector()
+    events(block, np.concatenate([with_blinks(), background(8000, 1), background(8000, 2)]), (777,))
+    assert block.per_minute == 0  # all were more than a minute before the end
+    block.reset()
+    assert np.isnan(block.per_minute)
+    events(block, with_blinks(), (777,))
+    assert block.per_minute == pytest.approx(60 * len(BLINKS) / 32)
+
+
 def test_background_alone_gives_no_event():
     assert not events(BlinkDetector(), background()) and not events(JawDetector(), background())
 
