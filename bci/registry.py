@@ -57,6 +57,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "decimate": "bci.signal.decimate:Decimate",
             "bin-power": "bci.signal.power:BinPower",
             "whiten": "bci.signal.whiten:Whiten",
+            "standardize": "bci.signal.normalise:Standardize",
+            "robust-standardize": "bci.signal.normalise:RobustStandardize",
+            "baseline": "bci.signal.normalise:Baseline",
+            "log-power": "bci.signal.log_power:LogPower",
         },
         "decoders": {
             "csp-lda": "bci.decoding.csp:CspLda",

@@ -11,6 +11,8 @@ from bci.signal.chain import Chain
 from bci.signal.decimate import Decimate
 from bci.signal.detectors import BlinkDetector, JawDetector
 from bci.signal.filters import Bandpass, Highpass, Lowpass, Notch
+from bci.signal.log_power import LogPower
+from bci.signal.normalise import Baseline, RobustStandardize, Standardize
 from bci.signal.pipeline import Pipeline
 from bci.signal.power import BinPower
 from bci.signal.regression import AdaptiveRegress, Regress
@@ -58,6 +60,10 @@ BLOCKS = {
     "decimate": lambda: Decimate(5),
     "bins": lambda: BinPower(0.05, "power"),
     "whiten": lambda: Whiten(step_s=0.5),
+    "standardize": lambda: Standardize(5.0),
+    "robust": lambda: RobustStandardize(5.0, 200),
+    "baseline": lambda: Baseline("e0"),
+    "log-power": lambda: LogPower(0.3),
     "chain": lambda: Chain([Pick("eeg"), Notch(50), Reference(), Bandpass(8, 30), Decimate(3), Lowpass(20)]),
 }
 
