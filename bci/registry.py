@@ -60,6 +60,9 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "standardize": "bci.signal.normalise:Standardize",
             "robust-standardize": "bci.signal.normalise:RobustStandardize",
             "baseline": "bci.signal.normalise:Baseline",
+            "threshold-crossings": "bci.signal.spikes:ThresholdCrossings",
+            "spike-count": "bci.signal.spikes:SpikeCount",
+            "spike-band-power": "bci.signal.spikes:SpikeBandPower",
             "log-power": "bci.signal.log_power:LogPower",
         },
         "decoders": {

@@ -19,6 +19,8 @@ from bci.signal.regression import AdaptiveRegress, Regress
 from bci.signal.reject import Reject
 from bci.signal.spatial import Bipolar, Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.surface import Interpolate, SplineLaplacian
+from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
+from bci.signal.spikes import SpikeBandPower, SpikeCount, ThresholdCrossings
 from bci.signal.whiten import Whiten
 from bci.signal.window import Windower
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
@@ -64,6 +66,9 @@ BLOCKS = {
     "robust": lambda: RobustStandardize(5.0, 200),
     "baseline": lambda: Baseline("e0"),
     "log-power": lambda: LogPower(0.3),
+    "crossings": lambda: ThresholdCrossings(1.5, side="positive"),
+    "spike-count": lambda: SpikeCount(0.05, 1.5, side="positive"),
+    "spike-band": lambda: SpikeBandPower(0.05, 20.0, 60.0),
     "chain": lambda: Chain([Pick("eeg"), Notch(50), Reference(), Bandpass(8, 30), Decimate(3), Lowpass(20)]),
 }
 
