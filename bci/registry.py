@@ -63,6 +63,9 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "threshold-crossings": "bci.signal.spikes:ThresholdCrossings",
             "spike-count": "bci.signal.spikes:SpikeCount",
             "spike-band-power": "bci.signal.spikes:SpikeBandPower",
+            "morlet": "bci.signal.wavelet:Morlet",
+            "phase": "bci.signal.phase:Phase",
+            "envelope": "bci.signal.envelope:Envelope",
             "log-power": "bci.signal.log_power:LogPower",
         },
         "decoders": {

@@ -10,9 +10,11 @@ from bci.signal.asr import Asr
 from bci.signal.chain import Chain
 from bci.signal.decimate import Decimate
 from bci.signal.detectors import BlinkDetector, JawDetector
+from bci.signal.envelope import Envelope
 from bci.signal.filters import Bandpass, Highpass, Lowpass, Notch
 from bci.signal.log_power import LogPower
 from bci.signal.normalise import Baseline, RobustStandardize, Standardize
+from bci.signal.phase import Phase
 from bci.signal.pipeline import Pipeline
 from bci.signal.power import BinPower
 from bci.signal.regression import AdaptiveRegress, Regress
@@ -21,6 +23,7 @@ from bci.signal.spatial import Bipolar, Laplacian, Pick, Reference, SpatialFilte
 from bci.signal.surface import Interpolate, SplineLaplacian
 from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.spikes import SpikeBandPower, SpikeCount, ThresholdCrossings
+from bci.signal.wavelet import Morlet
 from bci.signal.whiten import Whiten
 from bci.signal.window import Windower
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
@@ -66,6 +69,9 @@ BLOCKS = {
     "robust": lambda: RobustStandardize(5.0, 200),
     "baseline": lambda: Baseline("e0"),
     "log-power": lambda: LogPower(0.3),
+    "morlet": lambda: Morlet((8.0, 12.0)),
+    "phase": lambda: Phase(8.0, 13.0),
+    "envelope": lambda: Envelope(8.0, 12.0),
     "crossings": lambda: ThresholdCrossings(1.5, side="positive"),
     "spike-count": lambda: SpikeCount(0.05, 1.5, side="positive"),
     "spike-band": lambda: SpikeBandPower(0.05, 20.0, 60.0),
