@@ -66,6 +66,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "morlet": "bci.signal.wavelet:Morlet",
             "phase": "bci.signal.phase:Phase",
             "envelope": "bci.signal.envelope:Envelope",
+            "emg-envelope": "bci.signal.emg:EmgEnvelope",
+            "r-peaks": "bci.signal.heart:RPeaks",
+            "heart-rate": "bci.signal.heart:HeartRate",
+            "event-rate": "bci.signal.rate:EventRate",
             "log-power": "bci.signal.log_power:LogPower",
         },
         "decoders": {

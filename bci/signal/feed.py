@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,7 +93,7 @@ class Grid:
 
     def __init__(self, factor: int, out_info: StreamInfo) -> None:
         self.factor, self._out_info = factor, out_info
-        self._events: list[Event] = []
+        self._waiting: list[tuple[int, int, Event]] = []
         self._flags = Flag.OK
 
     def rows(self, chunk: Chunk) -> NDArray[np.int64]:
@@ -100,17 +101,23 @@ class Grid:
         first = -(-chunk.start // self.factor) * self.factor - chunk.start
         return np.arange(first, chunk.n_samples, self.factor, dtype=np.int64)
 
-    def send(self, chunk: Chunk, data: Array, flags: Flag, events: tuple[Event, ...] = ()) -> Chunk:
-        """Return the output for `chunk`; `data` has the rows said by `rows`, `events` are more than the chunk's own.
+    def send(
+        self, chunk: Chunk, data: Array, flags: Flag, told: Sequence[tuple[int, Event]] = (), skip: int = 0
+    ) -> Chunk:
+        """Return the output for `chunk`; `data` has the rows said by `rows`, without the first `skip`.
 
         An event goes to the first output sample at or after it, and comes with that; a flag waits for the next sample.
+        `told` are more events, each with the number of the sample that told it: it comes no earlier than that.
         """
-        first = -(-chunk.start // self.factor)
+        first = -(-chunk.start // self.factor) + skip
         self._flags |= flags & ~(Flag.NAN | Flag.SILENT)
-        self._events += [replace(e, sample=-(-e.sample // self.factor)) for e in (*chunk.events, *events)]
+        for number, event in (*((max(e.sample, chunk.start), e) for e in chunk.events), *told):
+            thinned = replace(event, sample=-(-event.sample // self.factor))
+            self._waiting.append((-(-number // self.factor), number, thinned))
+        self._waiting.sort(key=lambda w: w[:2])  # stable: where both are told by one sample, the chunk's own come first
         stop = first + len(data)
-        due = tuple(e for e in self._events if e.sample < stop)
-        self._events = [e for e in self._events if e.sample >= stop]
+        due = tuple(e for row, _, e in self._waiting if row < stop)
+        self._waiting = self._waiting[len(due) :]
         out_flags = flags & Flag.SILENT
         if len(data):
             out_flags |= self._flags | (Flag.NAN if np.isnan(data).any() else Flag.OK)
@@ -120,4 +127,4 @@ class Grid:
 
     def reset(self) -> None:
         """Forget events and flags that wait."""
-        self._events, self._flags = [], Flag.OK
+        self._waiting, self._flags = [], Flag.OK

@@ -10,8 +10,10 @@ from bci.signal.asr import Asr
 from bci.signal.chain import Chain
 from bci.signal.decimate import Decimate
 from bci.signal.detectors import BlinkDetector, JawDetector
+from bci.signal.emg import EmgEnvelope
 from bci.signal.envelope import Envelope
 from bci.signal.filters import Bandpass, Highpass, Lowpass, Notch
+from bci.signal.heart import HeartRate, RPeaks
 from bci.signal.log_power import LogPower
 from bci.signal.normalise import Baseline, RobustStandardize, Standardize
 from bci.signal.phase import Phase
@@ -21,6 +23,7 @@ from bci.signal.regression import AdaptiveRegress, Regress
 from bci.signal.reject import Reject
 from bci.signal.spatial import Bipolar, Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.surface import Interpolate, SplineLaplacian
+from bci.signal.rate import EventRate
 from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.spikes import SpikeBandPower, SpikeCount, ThresholdCrossings
 from bci.signal.wavelet import Morlet
@@ -69,6 +72,10 @@ BLOCKS = {
     "robust": lambda: RobustStandardize(5.0, 200),
     "baseline": lambda: Baseline("e0"),
     "log-power": lambda: LogPower(0.3),
+    "emg": EmgEnvelope,
+    "r-peaks": lambda: RPeaks("C3"),
+    "heart-rate": lambda: HeartRate("C3"),
+    "event-rate": lambda: EventRate("e7", 5.0),
     "morlet": lambda: Morlet((8.0, 12.0)),
     "phase": lambda: Phase(8.0, 13.0),
     "envelope": lambda: Envelope(8.0, 12.0),
