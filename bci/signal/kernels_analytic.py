@@ -54,9 +54,19 @@ def dot(ring: Array, place: int, first: int, taps: Array, sums: Array) -> None:
     for c in range(re.shape[0]):
         re[c] = 0.0
         im[c] = 0.0
-    for k in range(taps.shape[1]):
-        at = place - first - k
-        row = ring[at if at >= 0 else at + n_ring]
+    n_taps = taps.shape[1]
+    whole = n_taps - n_taps % 4
+    for k in range(0, whole, 4):  # four at a time: the sums are loaded and stored a quarter as often
+        at = place - first - k + n_ring
+        r0, r1 = ring[at % n_ring], ring[(at - 1) % n_ring]
+        r2, r3 = ring[(at - 2) % n_ring], ring[(at - 3) % n_ring]
+        a0, a1, a2, a3 = taps[0, k], taps[0, k + 1], taps[0, k + 2], taps[0, k + 3]
+        b0, b1, b2, b3 = taps[1, k], taps[1, k + 1], taps[1, k + 2], taps[1, k + 3]
+        for c in range(re.shape[0]):
+            re[c] += (a0 * r0[c] + a1 * r1[c]) + (a2 * r2[c] + a3 * r3[c])
+            im[c] += (b0 * r0[c] + b1 * r1[c]) + (b2 * r2[c] + b3 * r3[c])
+    for k in range(whole, n_taps):
+        row = ring[(place - first - k + n_ring) % n_ring]
         a, b = taps[0, k], taps[1, k]
         for c in range(re.shape[0]):
             re[c] += a * row[c]

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bci.signal.kernels import LARGEST
+from bci.signal.kernels import LARGEST, is_clean
 from bci.signal.kernels_normalise import chance, middle_of, sample
 
 Array = NDArray[np.float64]
@@ -163,6 +163,7 @@ def warm_up() -> None:
     frozen = values.copy()
     frozen.flags.writeable = False  # a type of its own for the compiler
     for rows in (values, frozen):
+        is_clean(rows)
         cross(
             rows, 0, 0, 1, True, signals, -1, 4.0, 1, True, 10, 0.5, 1, 10, 1, np.zeros((2, 2), np.int64),
             np.zeros(2, np.int64), np.zeros(2, np.int64), np.zeros((2, 4)), np.zeros(2), np.zeros(2),
