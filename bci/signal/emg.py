@@ -39,9 +39,10 @@ class EmgEnvelope(Block):
 
     Notes
     -----
-    The filters are Butterworth of order 2, as SENIAM and ISEK have it in spirit ([1]_, [2]_): 20 to 450 Hz. For normal
-    noise the rectified envelope is sqrt(2 / pi) = 0.80 of the root mean square. The low-pass overshoots a little: below
-    0 the envelope is 0. The mean square is that of the window exactly (of what there is at first): nothing accumulates.
+    The filters are Butterworth of order 2; the corner of 20 Hz is that of [1]_, sensors and places are those of [2]_.
+    For normal noise the rectified envelope is sqrt(2 / pi) = 0.80 of the root mean square. The low-pass overshoots a
+    little: below 0 the envelope is 0. The mean square is that of the window exactly (of what there is at first):
+    nothing accumulates.
 
     Every channel begins in the steady state at the beginning and behind a gap: at 0. An unknown value (NaN) stays
     unknown; what follows goes on with the last known value. Trigger channels pass unchanged. Names become "FDI

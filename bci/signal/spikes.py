@@ -19,7 +19,7 @@ from bci.stream import Chunk, Event, Flag, StreamInfo
 Array = NDArray[np.float64]
 
 _SIDES = {"negative": -1, "both": 0, "positive": 1}
-# Past values in the reservoir of a channel: the median of so many magnitudes errs by 5 % (one standard deviation).
+# Past values in the reservoir of a channel: the median of so many magnitudes errs by 1.17 / sqrt(256) = 7 % (one s.d.).
 _POINTS = 256
 _READ_S = 0.05
 
@@ -62,7 +62,7 @@ class SpikeCount(Block):
     -----
     A crossing is a sample beyond the threshold whose predecessor is not. The threshold of a sample was learned from
     the samples up to it and is read every 50 ms; the first 0.1 s have none and count nothing. The median is that of
-    256 past values, drawn as in `RobustStandardize`: the threshold scatters by 5 % of itself. What is slower than a
+    256 past values, drawn as in `RobustStandardize`: the threshold scatters by 7 % of itself. What is slower than a
     spike must be filtered out before: noise is taken about 0.
 
     A gap keeps the thresholds, and what follows it at once beyond them is no crossing. A bin with an unknown value

@@ -77,7 +77,7 @@ def test_count_is_the_sum_of_the_crossings_of_its_bin():
 def test_threshold_is_the_multiple_of_the_noise(kind):
     block = SpikeCount(0.1, 4.0, kind)
     run(block, noise(100_000))
-    # The median of 256 values scatters by 0.58 / (0.6745 * sqrt(256)) of itself, with 1/(2 f(m) sqrt(n)): 5 %.
+    # The median of 256 magnitudes scatters by 1 / (2 f(m) m sqrt(256)) of itself, f(m) = 0.636 at m = 0.674: 7 %.
     np.testing.assert_allclose(block.limits, 4.0 * np.array([5, 10, 20]), rtol=0.2 if kind == "median" else 0.02)
 
 
