@@ -19,13 +19,12 @@ from bci.signal.normalise import Baseline, RobustStandardize, Standardize
 from bci.signal.phase import Phase
 from bci.signal.pipeline import Pipeline
 from bci.signal.power import BinPower
+from bci.signal.rate import EventRate
 from bci.signal.regression import AdaptiveRegress, Regress
 from bci.signal.reject import Reject
 from bci.signal.spatial import Bipolar, Laplacian, Pick, Reference, SpatialFilter
-from bci.signal.surface import Interpolate, SplineLaplacian
-from bci.signal.rate import EventRate
-from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.spikes import SpikeBandPower, SpikeCount, ThresholdCrossings
+from bci.signal.surface import Interpolate, SplineLaplacian
 from bci.signal.wavelet import Morlet
 from bci.signal.whiten import Whiten
 from bci.signal.window import Windower
