@@ -11,7 +11,8 @@ from bci.errors import ConfigError
 from bci.ports import Block
 from bci.signal.feed import Feed, Grid
 from bci.signal.filters import Bandpass
-from bci.signal.stages import Line, Program, not_prepared
+from bci.signal.program import Program
+from bci.signal.stages import Line, not_prepared
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
 
 CODE = "r-peak"

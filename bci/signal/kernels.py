@@ -26,7 +26,17 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.uint8]
 Index = NDArray[np.int64]
 
-__all__ = ["add_to_bins", "hold", "load", "mix", "run", "spread", "subtract_known_average", "warm_up"]
+__all__ = ["add_to_bins", "hold", "is_clean", "load", "mix", "run", "spread", "subtract_known_average", "warm_up"]
+
+
+@njit(cache=True, nogil=True)
+def is_clean(values: Array) -> bool:
+    """Return True if every value is a finite number that a signal can have."""
+    flat = values.ravel()
+    strange = 0
+    for i in range(flat.size):
+        strange += not (abs(flat[i]) < LARGEST)
+    return strange == 0
 
 
 @njit(cache=True, nogil=True)
@@ -132,7 +142,7 @@ def add_to_bins(values: Array, begun: int, length: int, square: bool, signals: M
 
 
 if not IS_COMPILED:  # loops over every value would take longer than the samples
-    load, hold = plain.load, plain.hold
+    is_clean, load, hold = plain.is_clean, plain.load, plain.hold
 
 
 @functools.cache
@@ -147,6 +157,7 @@ def warm_up() -> None:
     spread(bad, np.eye(2), bad)
     mix(values, np.eye(2), np.empty((2, 2)))
     for numbers in (values, read_only(np.ones((2, 2)))):  # what is read-only has a type of its own
+        is_clean(numbers)
         add_to_bins(numbers, 0, 2, False, none, np.zeros(2), np.empty((1, 2)))
     empty = Assembly([], 2)
     run(read_only(np.ones((2, 2))), values, empty.code, empty.memory)

@@ -39,7 +39,7 @@ _BLOCK = 48
 
 def run(x: Array, y: Array, code: Index, memory: Array) -> int:
     """Do as `bci.signal.engine.run`, all rows at once; a chunk with an unknown value is not begun."""
-    if code[CHECKED] and not bool((np.abs(x) < LARGEST).all()):
+    if code[CHECKED] and not is_clean(x):
         return 0
     places: dict[int, Array] = {INPUT: x}
     rows, first = len(x), int(code[NUMBER])
@@ -70,6 +70,11 @@ def run(x: Array, y: Array, code: Index, memory: Array) -> int:
     if len(x):
         memory[code[LAST_ROW] : code[LAST_ROW] + x.shape[1]] = x[-1]
     return len(x)
+
+
+def is_clean(values: Array) -> bool:
+    """Return True if every value is a finite number that a signal can have."""
+    return bool((np.abs(values) < LARGEST).all())
 
 
 def load(numbers: NDArray[Any], scales: Array, values: Array) -> None:
