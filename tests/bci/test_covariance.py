@@ -22,7 +22,7 @@ def rows(block, data, info=INFO, start=0, flags=Flag.OK):
     return block.process(Chunk(data, (start + np.arange(len(data))) / info.sfreq, start, info, (), flags)).data
 
 
-@pytest.mark.parametrize("settings", [{}, {"shrinkage": "ledoit-wolf", "step_s": 0.33}, {"memory_s": 2.0}])
+@pytest.mark.parametrize("settings", [{"shrinkage": "ledoit-wolf", "step_s": 0.33}, {"memory_s": 2.0}])
 def test_covariance_keeps_the_law(settings):
     check_block(lambda: Covariance(**settings), INFO)
     check_block(lambda: Covariance(**settings), StreamInfo("one", 250.0, (Channel("a"),)))

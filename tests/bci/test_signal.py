@@ -7,11 +7,15 @@ from bci.errors import ConfigError, DataError
 from bci.ports import Block
 from bci.registry import BUILTIN, load
 from bci.signal.asr import Asr
+from bci.signal.bandpower import BandPower
 from bci.signal.chain import Chain
+from bci.signal.connectivity import Connectivity
+from bci.signal.covariance import Covariance
 from bci.signal.decimate import Decimate
 from bci.signal.detectors import BlinkDetector, JawDetector
 from bci.signal.emg import EmgEnvelope
 from bci.signal.envelope import Envelope
+from bci.signal.entropy import PermutationEntropy, SampleEntropy, SpectralEntropy
 from bci.signal.filters import Bandpass, Highpass, Lowpass, Notch
 from bci.signal.heart import HeartRate, RPeaks
 from bci.signal.log_power import LogPower
@@ -26,6 +30,8 @@ from bci.signal.spatial import Bipolar, Laplacian, Pick, Reference, SpatialFilte
 from bci.signal.spikes import SpikeBandPower, SpikeCount, ThresholdCrossings
 from bci.signal.surface import Interpolate, SplineLaplacian
 from bci.signal.wavelet import Morlet
+from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
+from bci.signal.waveform import LineLength, LogVariance
 from bci.signal.whiten import Whiten
 from bci.signal.window import Windower
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
@@ -81,6 +87,14 @@ BLOCKS = {
     "crossings": lambda: ThresholdCrossings(1.5, side="positive"),
     "spike-count": lambda: SpikeCount(0.05, 1.5, side="positive"),
     "spike-band": lambda: SpikeBandPower(0.05, 20.0, 60.0),
+    "band power": lambda: BandPower({"mu": (8, 12), "beta": (13, 30)}),
+    "covariance": Covariance,
+    "connectivity": lambda: Connectivity([(8, 12), (20, 30)], window_s=1.0),
+    "log-variance": LogVariance,
+    "line length": lambda: LineLength(0.5, 0.07),
+    "permutation entropy": lambda: PermutationEntropy(1.0, 0.1, 4, 0.008),
+    "sample entropy": lambda: SampleEntropy(0.5, 0.5),
+    "spectral entropy": lambda: SpectralEntropy(window_s=1.0),
     "chain": lambda: Chain([Pick("eeg"), Notch(50), Reference(), Bandpass(8, 30), Decimate(3), Lowpass(20)]),
 }
 
@@ -95,6 +109,9 @@ NEED_MORE = (*MIX, "pick", "bipolar", "regress", "adaptive regress")  # than one
 
 
 @pytest.mark.parametrize("name", [n for n in BLOCKS if n not in NEED_MORE])
+@pytest.mark.parametrize(
+    "name", [n for n in BLOCKS if n not in ("to Cz", "pick", "matrix", "laplacian", "connectivity")]
+)
 def test_block_keeps_the_law_with_one_channel(name):
     check_block(BLOCKS[name], ONE)
 
