@@ -105,14 +105,14 @@ class Covariance(WindowedBlock):
     def _estimate(self, window: Array, known: NDArray[np.bool_]) -> Array:
         if not known.any():
             return np.empty((0, 0))
-        values = np.ascontiguousarray(window[:, known])
+        values = window if known.all() else np.ascontiguousarray(window[:, known])
         if self._memory is not None:
             covariance, quartic, n_samples = self._memory.learn(values, known)
         else:
-            values -= values.mean(axis=0)
+            values = values - values.mean(axis=0)
             n_samples = float(len(values))
             covariance = values.T @ values / n_samples
-            quartic = float(((values**2).sum(axis=1) ** 2).mean())
+            quartic = _quartic(values) if self.shrinkage == "ledoit-wolf" else 0.0
         return shrink(covariance, self._weight(covariance, quartic, n_samples))
 
     def _weight(self, covariance: Array, quartic: float, n_samples: float) -> float:
@@ -150,8 +150,8 @@ class _Memory:
         mean_total = keep * self._mean_weight[known] + n
         self._mean[known] += away * n / mean_total
         self._mean_weight[known] = mean_total
-        fourth = float((((values - self._mean[known]) ** 2).sum(axis=1) ** 2).sum())
-        self._quartic = (keep * self._sum * self._quartic + fourth) / (keep * self._sum + n)
+        fourth = _quartic(values - self._mean[known])
+        self._quartic = (keep * self._sum * self._quartic + n * fourth) / (keep * self._sum + n)
         self._sum, self._sum_of_squares = keep * self._sum + n, keep**2 * self._sum_of_squares + n
         return self._covariance[pairs], self._quartic, self._sum**2 / self._sum_of_squares
 
@@ -195,6 +195,11 @@ def ledoit_wolf(covariance: Array, quartic: float, n_samples: float) -> float:
     distance = (square - n * level**2) / n
     noise = (quartic - square) / (n * n_samples)
     return 0.0 if not distance > 0 else float(min(max(noise, 0.0), distance) / distance)
+
+
+def _quartic(values: Array) -> float:
+    """Return the mean of |x|⁴ over the rows."""
+    return float((np.einsum("ij,ij->i", values, values) ** 2).mean())
 
 
 def _product(one: str, other: str) -> str:

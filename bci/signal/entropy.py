@@ -70,7 +70,7 @@ class PermutationEntropy(WindowedBlock):
     def compute(self, window: Array, known: NDArray[np.bool_]) -> Array:
         """Return the entropies."""
         entropy = np.empty(window.shape[1])
-        self._entropy(window, self.order, self._lag, entropy)
+        self._entropy(np.ascontiguousarray(window.T), self.order, self._lag, entropy)
         return entropy
 
 

@@ -17,6 +17,9 @@ from bci.signal.kernels import LARGEST
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
+_TILE = 8
+"""Channels that are worked on together, so that their errors stay in the cache."""
+
 
 @njit(cache=True, nogil=True)
 def push(values: Array, columns: Index, number: int, ring: Array, last: Array, unknown_at: Index) -> None:
@@ -78,65 +81,99 @@ def burg(window: Array, lowest: int, best: Array, error: Array) -> None:
     innovations. Of the orders from `lowest` to max_order the one with the least AICc is taken, per channel.
     """
     n_samples, n_channels = window.shape
-    highest = best.shape[0] - 1
-    mean, power = np.zeros(n_channels), np.zeros(n_channels)
+    n_orders = best.shape[0]
+    reflections, mean, power = np.zeros((n_orders, _TILE)), np.zeros(n_channels), np.zeros(n_channels)
     moments(window, mean, power)
-    forward = window - mean
-    backward = forward.copy()
-    model = np.zeros((highest + 1, n_channels))
-    model[0] = 1.0
-    criterion = np.full(n_channels, np.inf)
-    cross, energy, reflection = np.zeros(n_channels), np.zeros(n_channels), np.zeros(n_channels)
-    for m in range(1, highest + 1):
-        cross[:] = 0.0
-        energy[:] = 0.0
-        for t in range(m, n_samples):
-            f, b = forward[t], backward[t - 1]
-            for c in range(n_channels):
-                cross[c] += f[c] * b[c]
-                energy[c] += f[c] * f[c] + b[c] * b[c]
-        for c in range(n_channels):
-            reflection[c] = -2.0 * cross[c] / energy[c] if energy[c] > 0.0 else 0.0
-        for t in range(n_samples - 1, m - 1, -1):  # from the end: backward[t - 1] is still that of order m - 1
-            f, b, new = forward[t], backward[t - 1], backward[t]
-            for c in range(n_channels):
-                old = f[c]
-                f[c] = old + reflection[c] * b[c]
-                new[c] = b[c] + reflection[c] * old
-        for c in range(n_channels):
-            k = reflection[c]
-            for i in range(1, m // 2 + 1):
-                low, high = model[i, c], model[m - i, c]
-                model[i, c] = low + k * high
-                model[m - i, c] = high + k * low
-            model[m, c] = k
-            power[c] *= max(1.0 - k * k, 0.0)
-            if m < lowest:
-                continue
-            fit = math.log(power[c]) if power[c] > 0.0 else -np.inf
-            score = n_samples * fit + n_samples * (n_samples + m) / (n_samples - m - 2)
-            if score < criterion[c] or m == lowest:
-                criterion[c] = score
-                best[:, c] = model[:, c]
-                error[c] = power[c]
+    forward, backward = np.zeros((n_samples, _TILE)), np.zeros((n_samples, _TILE))
+    for first in range(0, n_channels, _TILE):
+        width = min(_TILE, n_channels - first)
+        for t in range(n_samples):
+            for i in range(width):
+                forward[t, i] = window[t, first + i] - mean[first + i]
+                backward[t, i] = forward[t, i]
+        _reflect(forward, backward, reflections)
+        for i in range(width):
+            c = first + i
+            error[c] = _levinson(reflections[:, i], power[c], n_samples, lowest, best[:, c])
 
 
 @njit(cache=True, nogil=True)
-def permutation_entropy(window: Array, order: int, delay: int, entropy: Array) -> None:
-    """Write the Shannon entropy of the ordinal patterns of every channel, over its largest value log(order!)."""
+def _reflect(forward: Array, backward: Array, reflections: Array) -> None:
+    """Write the reflection coefficients of every order to the rows of `reflections`; the errors are used up.
+
+    Each pass makes the errors of order m and adds up what the coefficients of order m + 1 need.
+    """
+    n_samples = forward.shape[0]
+    cross, energy, coefficient, held = np.zeros(_TILE), np.zeros(_TILE), np.zeros(_TILE), np.zeros(_TILE)
+    for t in range(1, n_samples):
+        for i in range(_TILE):
+            cross[i] += forward[t, i] * backward[t - 1, i]
+            energy[i] += forward[t, i] ** 2 + backward[t - 1, i] ** 2
+    for m in range(1, reflections.shape[0]):
+        for i in range(_TILE):
+            coefficient[i] = -2.0 * cross[i] / energy[i] if energy[i] > 0.0 else 0.0
+            reflections[m, i] = coefficient[i]
+            cross[i] = 0.0
+            energy[i] = 0.0
+            held[i] = backward[m - 1, i]
+        for t in range(m, n_samples):
+            counts = t > m
+            for i in range(_TILE):
+                f, b = forward[t, i], held[i]
+                held[i] = backward[t, i]
+                new = f + coefficient[i] * b
+                forward[t, i] = new
+                backward[t, i] = b + coefficient[i] * f
+                if counts:
+                    before = backward[t - 1, i]
+                    cross[i] += new * before
+                    energy[i] += new * new + before * before
+
+
+@njit(cache=True, nogil=True)
+def _levinson(reflections: Array, power: float, n_samples: int, lowest: int, best: Array) -> float:
+    """Write the model of the order with the least AICc to `best`; return the variance of its innovations."""
+    model = np.zeros(reflections.size)
+    model[0] = 1.0
+    least, error = np.inf, power
+    for m in range(1, reflections.size):
+        k = reflections[m]
+        for i in range(1, m // 2 + 1):
+            low, high = model[i], model[m - i]
+            model[i] = low + k * high
+            model[m - i] = high + k * low
+        model[m] = k
+        power *= max(1.0 - k * k, 0.0)
+        if m < lowest:
+            continue
+        fit = math.log(power) if power > 0.0 else -np.inf
+        score = n_samples * fit + n_samples * (n_samples + m) / (n_samples - m - 2)
+        if score < least or m == lowest:
+            least, error = score, power
+            best[:] = model
+    return error
+
+
+@njit(cache=True, nogil=True)
+def permutation_entropy(channels: Array, order: int, delay: int, entropy: Array) -> None:
+    """Write the Shannon entropy of the ordinal patterns of every row, over its largest value log(order!).
+
+    `channels` has shape (n_channels, n_samples).
+    """
     n_patterns = 1
     for k in range(2, order + 1):
         n_patterns *= k
     counts = np.zeros(n_patterns)
-    n = window.shape[0] - (order - 1) * delay
-    for c in range(window.shape[1]):
+    n = channels.shape[1] - (order - 1) * delay
+    for c in range(channels.shape[0]):
+        x = channels[c]
         counts[:] = 0.0
         for t in range(n):
             code = 0
             for i in range(order - 1):
                 smaller = 0  # the Lehmer code of the pattern; equal values keep their order in time
                 for j in range(i + 1, order):
-                    smaller += window[t + j * delay, c] < window[t + i * delay, c]
+                    smaller += x[t + j * delay] < x[t + i * delay]
                 code = (code + smaller) * (order - 1 - i)
             counts[code] += 1.0
         total = 0.0
@@ -179,5 +216,5 @@ def warm_up() -> None:
     moments(values, two, two.copy())
     line_length(values, two)
     burg(values, 1, np.zeros((2, 2)), two)
-    permutation_entropy(values, 2, 1, two)
+    permutation_entropy(values, 2, 1, np.zeros(6))
     sample_entropy(values, 2, np.ones(6), np.zeros(6))

@@ -13,10 +13,13 @@ from bci.registry import create
 from bci.runtime.session import Session
 from bci.signal.bandpower import BandPower
 from bci.signal.chain import Chain
+from bci.signal.connectivity import Connectivity
 from bci.signal.covariance import Covariance
+from bci.signal.entropy import PermutationEntropy, SampleEntropy, SpectralEntropy
 from bci.signal.filters import Bandpass
 from bci.signal.pipeline import Pipeline
 from bci.signal.spatial import Pick
+from bci.signal.waveform import LineLength, LogVariance
 from bci.stream import Channel, Chunk, Event, StreamInfo
 from bci.trial import Locked, Slide
 
@@ -72,3 +75,24 @@ def test_offline_covariances_are_those_of_the_stream():
 def test_settings_of_a_file_make_a_block(bands):
     block = create("blocks", "band-power", bands=bands, method="ar", order=[4, 16], total_hz=[1, 40], scale="relative")
     assert (block.orders, block.total_hz, len(block.bands)) == ((4, 16), (1.0, 40.0), len(bands))
+
+
+BANDS = [(8, 12), (13, 30)]
+EVERY = [
+    *(BandPower(BANDS, method) for method in ("multitaper", "welch", "dft", "ar", "filter")),
+    *(Connectivity(BANDS, measure) for measure in ("coherence", "imaginary", "plv")),
+    *(Covariance(), Covariance(shrinkage="ledoit-wolf"), Covariance(memory_s=2.0), LogVariance(), LineLength()),
+    *(PermutationEntropy(), SampleEntropy(), SpectralEntropy()),
+]
+
+
+@pytest.mark.parametrize("block", EVERY, ids=lambda block: type(block).__name__)
+def test_feature_is_the_same_to_the_last_bit_however_the_stream_is_cut(block):
+    data, times = np.random.default_rng(0).standard_normal((1000, 2)), np.arange(1000) / 250
+    joined = []
+    for size in (1, 7, 1000):
+        block.prepare(INFO)
+        cuts = [slice(a, a + size) for a in range(0, 1000, size)]
+        parts = [block.process(Chunk(data[rows], times[rows], rows.start, INFO)).data for rows in cuts]
+        joined.append(np.concatenate(parts))
+    assert len(joined[2]) > 3 and all(np.array_equal(one, joined[2]) for one in joined)
