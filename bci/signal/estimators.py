@@ -99,6 +99,7 @@ class HoppingPower:
         density = np.where((bins[1:-1] == 0) | (2 * bins[1:-1] == length), 1.0, 2.0) / (info.sfreq * 0.375 * length)
         self._weights = weights[:, rows] * density
         self._parts = np.zeros((self._n_steps, 2 * len(bins), info.n_channels))
+        self._sum = np.zeros(self._parts.shape[1:])
         self._slot, self._is_full = 0, False
 
     def power(self, window: Array) -> Array:
@@ -106,11 +107,11 @@ class HoppingPower:
         n_steps, step = self._n_steps, self._step
         new = 1 if self._is_full else n_steps
         for k in range(n_steps - new, n_steps):
-            part = window[k * step : (k + 1) * step]
-            self._parts[self._slot] = self._table[:, self._slot] @ part
-            self._slot = (self._slot + 1) % n_steps
+            self._add(window[k * step : (k + 1) * step])
         self._is_full = True
-        real, imaginary = np.split(self._parts.sum(axis=0), 2)
+        # After the last step of a round the window is that round.
+        total = self._sum + self._parts[self._slot] if self._slot else self._sum
+        real, imaginary = np.split(total, 2)
         found = (real + 1j * imaginary) * self._turn[:, self._slot]
         found[self._mean] = 0.0
         hann = 0.5 * found[1:-1] - 0.25 * (found[:-2] + found[2:])
@@ -119,6 +120,21 @@ class HoppingPower:
     def forget(self) -> None:
         """Begin anew with the next window."""
         self._slot, self._is_full = 0, False
+
+    def _add(self, samples: Array) -> None:
+        """Add a step, which takes the place of the one a window ago.
+
+        Nothing is ever subtracted, so no rounding error stays: from its slot on, `_parts` holds what the steps of
+        the round before sum up to, and `_sum` those of this round.
+        """
+        slot = self._slot
+        part = self._table[:, slot] @ samples
+        self._sum = part.copy() if slot == 0 else self._sum + part
+        self._parts[slot] = part
+        self._slot = (slot + 1) % self._n_steps
+        if self._slot == 0:
+            for k in range(self._n_steps - 2, -1, -1):
+                self._parts[k] += self._parts[k + 1]
 
 
 class FilterPower:

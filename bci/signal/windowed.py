@@ -181,19 +181,19 @@ class WindowedBlock(Block, ABC):
             number = end
             if number % self.step == 0:
                 if number - self.length >= self._segment:
-                    rows[k] = self._row(number)
+                    self._row(number, rows[k])
                     n_rows += 1
                 k += 1
         return n_rows
 
-    def _row(self, stop: int) -> Array:
+    def _row(self, stop: int, row: Array) -> None:
+        """Write the features of the window that ends before sample `stop` to `row`."""
         begin = stop % self.length
         known = self._unknown_at < stop - self.length
-        row = self.compute(self._ring[begin : begin + self.length], known)
+        row[:] = self.compute(self._ring[begin : begin + self.length], known)
         if not known.all():
             known = np.append(known, True)
             row[~(known[self._first] & known[self._second])] = np.nan
-        return row
 
     def _flags(self, rows: Array, begin: int) -> Flag:
         """Return the flags of `rows`, the first of which is told by the samples from number `begin` on."""
