@@ -22,8 +22,8 @@ LEAST_POWER = 1e-12
 
 
 class _Estimator(Protocol):
-    def power(self, window: Array) -> Array:
-        """Return the power, shape (n_bands, n_channels), in the window."""
+    def power(self, window: Array, seen: NDArray[np.uint8]) -> Array:
+        """Return the power, shape (n_bands, n_channels), in the window; `seen` are channels that had a value so far."""
         ...
 
     def forget(self) -> None:
@@ -141,7 +141,7 @@ class BandPower(WindowedBlock):
 
     def compute(self, window: Array, known: NDArray[np.bool_]) -> Array:
         """Return the powers of the window, scaled."""
-        power = self._estimator.power(window)
+        power = self._estimator.power(window, self._seen)
         if self.scale == "log":
             power = 10.0 * np.log10(np.maximum(power, LEAST_POWER))
         elif self.scale == "relative":

@@ -8,7 +8,7 @@ import numpy as np
 
 from bci.signal.filters import Bandpass
 from bci.signal.spectra import Tapered, band_weights, used
-from bci.signal.stages import Array
+from bci.signal.stages import Array, Mask
 from bci.stream import Chunk, StreamInfo
 
 BandList = Sequence[tuple[float, float]]
@@ -20,7 +20,7 @@ class TaperedPower:
     def __init__(self, spectra: Tapered) -> None:
         self._spectra = spectra
 
-    def power(self, window: Array) -> Array:
+    def power(self, window: Array, seen: Mask) -> Array:
         """Return the power, shape (n_bands, n_channels)."""
         return self._spectra.weights @ self._spectra.density(window)
 
@@ -58,7 +58,7 @@ class BurgPower:
         self._cosine, self._sine = np.cos(phase), np.sin(phase)
         self._weights = band_weights(grid, bands) * 2 / sfreq
 
-    def power(self, window: Array) -> Array:
+    def power(self, window: Array, seen: Mask) -> Array:
         """Return the power, shape (n_bands, n_channels)."""
         n_channels = window.shape[1]
         model, error = np.zeros((self._orders[1] + 1, n_channels)), np.zeros(n_channels)
@@ -102,7 +102,7 @@ class HoppingPower:
         self._sum = np.zeros(self._parts.shape[1:])
         self._slot, self._is_full = 0, False
 
-    def power(self, window: Array) -> Array:
+    def power(self, window: Array, seen: Mask) -> Array:
         """Return the power, shape (n_bands, n_channels); expects every window, in order."""
         n_steps, step = self._n_steps, self._step
         new = 1 if self._is_full else n_steps
@@ -165,11 +165,14 @@ class FilterPower:
         self._times = np.zeros(step)
         self._slot, self._number, self._is_full = 0, 0, False
 
-    def power(self, window: Array) -> Array:
+    def power(self, window: Array, seen: Mask) -> Array:
         """Return the power, shape (n_bands, n_channels); expects every window, in order."""
         new = 1 if self._is_full else self._n_steps
         for k in range(self._n_steps - new, self._n_steps):
-            part = Chunk(window[k * self._step : (k + 1) * self._step], self._times, self._number, self._info)
+            samples = window[k * self._step : (k + 1) * self._step]
+            if not seen.all():  # a filter begins with its channel
+                samples = np.where(seen, samples, np.nan)
+            part = Chunk(samples, self._times, self._number, self._info)
             for band, one in enumerate(self._filters):
                 filtered = one.process(part).data
                 self._sums[self._slot, band] = (filtered**2).sum(axis=0)

@@ -16,17 +16,21 @@ from bci.signal.kernels import LARGEST
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+Mask = NDArray[np.uint8]
 
 _TILE = 8
 """Channels that are worked on together, so that their errors stay in the cache."""
 
 
 @njit(cache=True, nogil=True)
-def push(values: Array, columns: Index, number: int, ring: Array, last: Array, unknown_at: Index) -> None:
+def push(
+    values: Array, columns: Index, number: int, ring: Array, last: Array, seen: Mask, unknown_at: Index
+) -> None:  # fmt: skip
     """Write `columns` of the rows to the ring, twice, so that every window lies in one piece.
 
     `ring` has shape (2 * length, n_columns); sample n stands in rows n % length and n % length + length. An unknown
-    value is replaced by the channel's `last` known one and its number noted in `unknown_at`.
+    value is replaced by the channel's `last` known one and its number noted in `unknown_at`. The first known value
+    (`seen` is 0 until then) stands for all before it as well: a channel that comes late begins without a step.
     """
     length = ring.shape[0] // 2
     slot = number % length
@@ -36,6 +40,9 @@ def push(values: Array, columns: Index, number: int, ring: Array, last: Array, u
             x = values[t, columns[k]]
             if abs(x) < LARGEST:
                 last[k] = x
+                if seen[k] == 0:
+                    seen[k] = 1
+                    ring[:, k] = x
             else:
                 unknown_at[k] = number + t
                 x = last[k]
@@ -212,7 +219,7 @@ def warm_up() -> None:
     """Compile every kernel (or load it from the cache on disk), so that no sample waits for a compiler."""
     values, two = np.arange(12.0).reshape(6, 2), np.zeros(2)
     index = np.arange(2)
-    push(values, index, 0, np.zeros((4, 2)), two, index.copy())
+    push(values, index, 0, np.zeros((4, 2)), two, np.zeros(2, np.uint8), index.copy())
     moments(values, two, two.copy())
     line_length(values, two)
     burg(values, 1, np.zeros((2, 2)), two)

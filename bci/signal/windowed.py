@@ -91,8 +91,8 @@ class WindowedBlock(Block, ABC):
         Parameters
         ----------
         window : ndarray, shape (length, n_signals)
-            In units of the channels. Always finite: what is unknown is the channel's last known value. Valid
-            during the call only, not to be changed.
+            In units of the channels. Always finite: what is unknown is the channel's last known value, before the
+            first known one that, and 0 without any. Valid during the call only, not to be changed.
         known : ndarray of bool, shape (n_signals,)
             Which channels are known all through the window.
         """
@@ -125,6 +125,7 @@ class WindowedBlock(Block, ABC):
         self._second = np.array([f.columns[-1] if f.columns else none for f in features])
         self._ring = np.zeros((2 * self.length, none))
         self._last, self._unknown_at = np.zeros(none), np.full(none, _LONG_AGO)
+        self._seen = np.zeros(none, np.uint8)
         self._line = Line(info)
         channels = tuple(_channel(f, signals) for f in features)
         self._out_info = replace(info, sfreq=info.sfreq / self.step, channels=channels)
@@ -139,10 +140,7 @@ class WindowedBlock(Block, ABC):
         if restart:
             self._restart(chunk.start)
         self._events += [replace(e, sample=e.sample // self.step) for e in chunk.events]
-        self._after_gap |= Flag.GAP in flags
-        lasting = flags & ~(Flag.NAN | Flag.SILENT | Flag.GAP)
-        if lasting:
-            self._flagged[lasting] = chunk.stop
+        self._note(chunk, flags)
         n_ends = chunk.stop // self.step - chunk.start // self.step
         rows = np.empty((n_ends, len(self._first)))
         n_rows = self._fill(chunk, rows)
@@ -157,14 +155,18 @@ class WindowedBlock(Block, ABC):
         """Forget all samples, keep the settings."""
         self._events: list[Event] = []
         self._flagged: dict[Flag, int] = {}
-        self._after_gap = False
+        self._carried, self._after_gap = Flag.OK, False
         if self._line is not None:
             self._line.reset()
             self._restart(0)
 
     def _restart(self, start: int) -> None:
         self._segment = start
+        self._flagged.clear()  # no window to come has samples from before
+        # Where the numbers began again, what waits for a later step would wait for ever.
+        self._events = [e for e in self._events if e.sample <= start // self.step]
         self._last[:] = 0.0
+        self._seen[:] = 0
         self._unknown_at[:] = _LONG_AGO
         self.forget()
 
@@ -177,7 +179,7 @@ class WindowedBlock(Block, ABC):
         while number < chunk.stop:
             end = min(chunk.stop, (number // self.step + 1) * self.step)
             part = values[number - chunk.start : end - chunk.start]
-            self._push(part, self._columns, number, self._ring, self._last, self._unknown_at)
+            self._push(part, self._columns, number, self._ring, self._last, self._seen, self._unknown_at)
             number = end
             if number % self.step == 0:
                 if number - self.length >= self._segment:
@@ -194,6 +196,14 @@ class WindowedBlock(Block, ABC):
         if not known.all():
             known = np.append(known, True)
             row[~(known[self._first] & known[self._second])] = np.nan
+
+    def _note(self, chunk: Chunk, flags: Flag) -> None:
+        """Remember until which sample flags hold; those of an empty chunk go with the next sample."""
+        self._after_gap |= Flag.GAP in flags
+        self._carried |= flags & ~(Flag.NAN | Flag.SILENT | Flag.GAP)
+        if chunk.n_samples and self._carried:
+            self._flagged[self._carried] = chunk.stop
+            self._carried = Flag.OK
 
     def _flags(self, rows: Array, begin: int) -> Flag:
         """Return the flags of `rows`, the first of which is told by the samples from number `begin` on."""

@@ -118,6 +118,18 @@ def test_filter_power_is_the_mean_square_behind_the_band_pass():
     assert np.allclose(found, truth, rtol=1e-9)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_channel_that_comes_late_has_its_power_as_soon_as_it_fills_a_window(method):
+    data = RNG.standard_normal((2500, 2)) + 1e5
+    late = data.copy()
+    late[:1013, 1] = np.nan
+    found, truth = (rows(BandPower([(4, 8)], method, scale="absolute"), one) for one in (late, data))
+    first = 41  # the first row whose window, which begins with sample 41 * 25, is known
+    assert np.isnan(found[:first, 1]).all() and np.allclose(found[:, 0], truth[:, 0])
+    assert np.allclose(found[first:, 1], truth[first:, 1], rtol=1e-6) or method == "filter"
+    assert (found[first:, 1] < 1.0).all()  # no trace of a step of 1e5; the true power is about 0.03
+
+
 def test_relative_powers_of_a_partition_sum_to_one_and_log_is_decibels():
     data = RNG.standard_normal((1000, 2))
     relative = rows(BandPower([(4, 8), (8, 20), (20, 40)], scale="relative"), data).reshape(-1, 3, 2)

@@ -74,6 +74,16 @@ def test_flag_stays_while_its_samples_are_in_the_window():
     assert seen == [Flag.SATURATED | Flag.SILENT, Flag.SATURATED, Flag.SATURATED, Flag.OK, Flag.OK]
 
 
+def test_numbers_that_begin_again_leave_no_flags_and_no_events_waiting():
+    block, _ = prepared()
+    block.process(chunk(1000, 1013, Flag.SATURATED, (Event(1012, 10.12, "lost"),)))
+    block.process(Chunk.empty(INFO, 1013, Flag.OVERFLOW))
+    rows = block.process(chunk(0, 16, Flag.GAP, (Event(1, 0.01, "kept"),)))
+    assert (rows.start, rows.flags, [e.code for e in rows.events]) == (2, Flag.GAP | Flag.OVERFLOW, ["kept"])
+    assert block.process(chunk(16, 32)).flags == Flag.OVERFLOW  # of the row whose window begins at 10
+    assert block.process(chunk(32, 36)).flags == Flag.OK
+
+
 def test_unknown_value_is_unknown_in_its_channel_while_in_the_window():
     block, _ = prepared()
     data = np.array(chunk(0, 40).data)
