@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.errors import ConfigError
 from bci.signal.stages import Array
 from bci.signal.windowed import Feature, WindowedBlock, each
 from bci.stream import StreamInfo
@@ -68,7 +69,7 @@ class LineLength(WindowedBlock):
     Raises
     ------
     ConfigError
-        If a length is not above 0; from `prepare`, if it is shorter than a sample.
+        If a length is not above 0; from `prepare`, if the window has fewer than two samples.
 
     Notes
     -----
@@ -90,7 +91,8 @@ class LineLength(WindowedBlock):
         from bci.signal import kernels_windowed
 
         self._line_length = kernels_windowed.line_length
-        self.length = max(self.length, 2)
+        if self.length < 2:
+            raise ConfigError(f"a line needs at least two samples, got a window of {self.length}; lengthen it")
         self._per_s = info.sfreq / (self.length - 1)
         return each(info, "line length", [f"{c.unit}/s" for c in info.channels])
 

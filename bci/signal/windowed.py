@@ -82,7 +82,10 @@ class WindowedBlock(Block, ABC):
 
     @abstractmethod
     def design(self, info: StreamInfo) -> list[Feature]:
-        """Return the features for `info`, which has the signals only; `length` and `step` are known, and may be set."""
+        """Return the features for `info`, which has the signals only.
+
+        `length`, `step` and `delay_s` are known; a design that needs another `length` sets it, and `delay_s` with it.
+        """
 
     @abstractmethod
     def compute(self, window: Array, known: NDArray[np.bool_]) -> Array:
@@ -116,10 +119,8 @@ class WindowedBlock(Block, ABC):
                 f"{info.sfreq:g} Hz; lengthen them"
             )
         signals = info.physical().pick(info.ch_names[i] for i in self._columns)
-        self.delay_s = -1.0
+        self.delay_s = (self.length - 1) / 2 / info.sfreq
         features = self.design(signals)
-        if self.delay_s < 0:
-            self.delay_s = (self.length - 1) / 2 / info.sfreq
         none = len(self._columns)  # a column that is always known
         self._first = np.array([f.columns[0] if f.columns else none for f in features])
         self._second = np.array([f.columns[-1] if f.columns else none for f in features])

@@ -93,6 +93,7 @@ def test_spectral_entropy_is_1_of_a_flat_spectrum_and_small_of_a_sine():
 @pytest.mark.parametrize(
     ("make", "match"),
     [
+        (lambda: LineLength(0.004), "two samples"),
         (lambda: PermutationEntropy(order=8), "order"),
         (lambda: PermutationEntropy(0.1, order=5), "patterns"),
         (lambda: SampleEntropy(tolerance=0), "tolerance"),
