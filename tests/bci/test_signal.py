@@ -14,8 +14,8 @@ from bci.signal.covariance import Covariance
 from bci.signal.decimate import Decimate
 from bci.signal.detectors import BlinkDetector, JawDetector
 from bci.signal.emg import EmgEnvelope
-from bci.signal.envelope import Envelope
 from bci.signal.entropy import PermutationEntropy, SampleEntropy, SpectralEntropy
+from bci.signal.envelope import Envelope
 from bci.signal.filters import Bandpass, Highpass, Lowpass, Notch
 from bci.signal.heart import HeartRate, RPeaks
 from bci.signal.log_power import LogPower
@@ -29,9 +29,8 @@ from bci.signal.reject import Reject
 from bci.signal.spatial import Bipolar, Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.spikes import SpikeBandPower, SpikeCount, ThresholdCrossings
 from bci.signal.surface import Interpolate, SplineLaplacian
-from bci.signal.wavelet import Morlet
-from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.waveform import LineLength, LogVariance
+from bci.signal.wavelet import Morlet
 from bci.signal.whiten import Whiten
 from bci.signal.window import Windower
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
@@ -105,13 +104,10 @@ def test_every_registered_block_is_checked_here():
 
 
 MIX = ("to Cz", "matrix", "laplacian", "spline laplacian", "interpolate")  # what is unknown in one is in others
-NEED_MORE = (*MIX, "pick", "bipolar", "regress", "adaptive regress")  # than one channel
+NEED_MORE = (*MIX, "pick", "bipolar", "regress", "adaptive regress", "connectivity")  # than one channel
 
 
 @pytest.mark.parametrize("name", [n for n in BLOCKS if n not in NEED_MORE])
-@pytest.mark.parametrize(
-    "name", [n for n in BLOCKS if n not in ("to Cz", "pick", "matrix", "laplacian", "connectivity")]
-)
 def test_block_keeps_the_law_with_one_channel(name):
     check_block(BLOCKS[name], ONE)
 
