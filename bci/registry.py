@@ -38,6 +38,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "blocks": {
             "bandpass": "bci.signal.filters:Bandpass",
+            "bandstop": "bci.signal.filters:Bandstop",
             "highpass": "bci.signal.filters:Highpass",
             "lowpass": "bci.signal.filters:Lowpass",
             "notch": "bci.signal.filters:Notch",

@@ -1,35 +1,45 @@
-"""Causal filters over time: band-pass, high-pass, low-pass and notch."""
+"""Causal recursive filters over time: band-pass, band-stop, high-pass, low-pass and notch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import ConfigError
+from bci.signal.families import Family, recursive_sections
 from bci.signal.stages import SosStage, Stage, StagedBlock, signal_columns
 from bci.stream import StreamInfo
 
 
 class Bandpass(StagedBlock):
-    """Causal Butterworth band-pass.
+    """Causal recursive band-pass.
 
     Parameters
     ----------
     low_hz, high_hz : float
-        Cut-off frequencies (-3 dB), 0 < low_hz < high_hz < sfreq / 2.
+        Cut-off frequencies, 0 < low_hz < high_hz < sfreq / 2; what they mean see Notes.
     order : int, default=4
-        Order of the low-pass prototype; the band-pass has twice as many poles.
+        Order of the low-pass prototype; the filter has twice as many poles.
+    family : {"butterworth", "chebyshev1", "chebyshev2", "elliptic", "bessel"}, default="butterworth"
+        Which approximation: flat, steeper with ripple in the pass band, in the stop band, in both, or least overshoot.
+    ripple_db : float, default=0.5
+        Ripple in the pass band of Chebyshev 1 and elliptic, dB.
+    attenuation_db : float, default=40
+        Least attenuation in the stop band of Chebyshev 2 and elliptic, dB.
 
     Raises
     ------
     ConfigError
-        From `prepare`, if the band does not fit below half the sampling rate.
+        From `prepare`, if the band does not fit below half the sampling rate, or a setting is out of range.
 
     Notes
     -----
+    A cut-off is where the gain is -3 dB for Butterworth and Bessel, where the ripple ends for Chebyshev 1 and
+    elliptic, and where the stop band begins for Chebyshev 2. A Bessel filter made digital by the bilinear
+    transform has a nearly constant delay only well below sfreq / 4.
+
     State is kept in double precision: narrow bands are unstable in single.
     Trigger channels pass unchanged. `delay_s` is the group delay at the
     geometric centre of the band.
@@ -39,8 +49,17 @@ class Bandpass(StagedBlock):
     .. [1] A. Oppenheim, R. Schafer. Discrete-Time Signal Processing, 3rd ed., sec. 7.2, 2010.
     """
 
-    def __init__(self, low_hz: float, high_hz: float, order: int = 4) -> None:
+    def __init__(
+        self,
+        low_hz: float,
+        high_hz: float,
+        order: int = 4,
+        family: Family = "butterworth",
+        ripple_db: float = 0.5,
+        attenuation_db: float = 40.0,
+    ) -> None:
         self.low_hz, self.high_hz, self.order = low_hz, high_hz, order
+        self.family, self.ripple_db, self.attenuation_db = family, ripple_db, attenuation_db
 
     def design(self, info: StreamInfo) -> tuple[list[Stage], StreamInfo, float]:
         """Return the cascade for `info`."""
@@ -50,27 +69,105 @@ class Bandpass(StagedBlock):
                 f"band must satisfy 0 < low_hz < high_hz < {nyquist:g} Hz, got {self.low_hz} to {self.high_hz} Hz; "
                 "move the band or raise the device's sampling rate"
             )
-        _check_order(self.order)
-        from scipy.signal import butter
-
-        sos = butter(self.order, [self.low_hz, self.high_hz], "bandpass", fs=info.sfreq, output="sos")
+        sos = recursive_sections(
+            "bandpass",
+            [self.low_hz, self.high_hz],
+            self.order,
+            info.sfreq,
+            self.family,
+            self.ripple_db,
+            self.attenuation_db,
+        )
         return _filter(sos, info, float(np.sqrt(self.low_hz * self.high_hz)))
 
 
-class Highpass(StagedBlock):
-    """Causal Butterworth high-pass.
+class Bandstop(StagedBlock):
+    """Causal recursive band-stop.
 
     Parameters
     ----------
-    cutoff_hz : float
-        Cut-off frequency (-3 dB), between 0 and sfreq / 2.
+    low_hz, high_hz : float
+        Cut-off frequencies, 0 < low_hz < high_hz < sfreq / 2; what they mean see Notes.
     order : int, default=4
-        Number of poles.
+        Order of the low-pass prototype; the filter has twice as many poles.
+    family : {"butterworth", "chebyshev1", "chebyshev2", "elliptic", "bessel"}, default="butterworth"
+        Which approximation: flat, steeper with ripple in the pass band, in the stop band, in both, or least overshoot.
+    ripple_db : float, default=0.5
+        Ripple in the pass band of Chebyshev 1 and elliptic, dB.
+    attenuation_db : float, default=40
+        Least attenuation in the stop band of Chebyshev 2 and elliptic, dB.
 
     Raises
     ------
     ConfigError
-        From `prepare`, if the cut-off is not between 0 and half the sampling rate.
+        From `prepare`, if the band does not fit below half the sampling rate, or a setting is out of range.
+
+    Notes
+    -----
+    A cut-off is where the gain is -3 dB for Butterworth and Bessel, where the ripple ends for Chebyshev 1 and
+    elliptic, and where the stop band begins for Chebyshev 2. A Bessel filter made digital by the bilinear
+    transform has a nearly constant delay only well below sfreq / 4.
+
+    State is kept in double precision: narrow bands are unstable in single.
+    Trigger channels pass unchanged. `delay_s` is the group delay at 0 Hz.
+
+    References
+    ----------
+    .. [1] A. Oppenheim, R. Schafer. Discrete-Time Signal Processing, 3rd ed., sec. 7.2, 2010.
+    """
+
+    def __init__(
+        self,
+        low_hz: float,
+        high_hz: float,
+        order: int = 4,
+        family: Family = "butterworth",
+        ripple_db: float = 0.5,
+        attenuation_db: float = 40.0,
+    ) -> None:
+        self.low_hz, self.high_hz, self.order = low_hz, high_hz, order
+        self.family, self.ripple_db, self.attenuation_db = family, ripple_db, attenuation_db
+
+    def design(self, info: StreamInfo) -> tuple[list[Stage], StreamInfo, float]:
+        """Return the cascade for `info`."""
+        nyquist = info.sfreq / 2
+        if not 0 < self.low_hz < self.high_hz < nyquist:
+            raise ConfigError(
+                f"band must satisfy 0 < low_hz < high_hz < {nyquist:g} Hz, got {self.low_hz} to {self.high_hz} Hz; "
+                "move the band or raise the device's sampling rate"
+            )
+        sos = recursive_sections(
+            "bandstop",
+            [self.low_hz, self.high_hz],
+            self.order,
+            info.sfreq,
+            self.family,
+            self.ripple_db,
+            self.attenuation_db,
+        )
+        return _filter(sos, info, 0.0)
+
+
+class Highpass(StagedBlock):
+    """Causal recursive high-pass.
+
+    Parameters
+    ----------
+    cutoff_hz : float
+        Cut-off frequency, between 0 and sfreq / 2; what it means see `Bandpass`.
+    order : int, default=4
+        Number of poles.
+    family : {"butterworth", "chebyshev1", "chebyshev2", "elliptic", "bessel"}, default="butterworth"
+        Which approximation: flat, steeper with ripple in the pass band, in the stop band, in both, or least overshoot.
+    ripple_db : float, default=0.5
+        Ripple in the pass band of Chebyshev 1 and elliptic, dB.
+    attenuation_db : float, default=40
+        Least attenuation in the stop band of Chebyshev 2 and elliptic, dB.
+
+    Raises
+    ------
+    ConfigError
+        From `prepare`, if the cut-off is not between 0 and half the sampling rate, or a setting is out of range.
 
     Notes
     -----
@@ -78,41 +175,70 @@ class Highpass(StagedBlock):
     geometric mean of cut-off and sfreq / 2; it is longer close to the cut-off.
     """
 
-    def __init__(self, cutoff_hz: float, order: int = 4) -> None:
+    def __init__(
+        self,
+        cutoff_hz: float,
+        order: int = 4,
+        family: Family = "butterworth",
+        ripple_db: float = 0.5,
+        attenuation_db: float = 40.0,
+    ) -> None:
         self.cutoff_hz, self.order = cutoff_hz, order
+        self.family, self.ripple_db, self.attenuation_db = family, ripple_db, attenuation_db
 
     def design(self, info: StreamInfo) -> tuple[list[Stage], StreamInfo, float]:
         """Return the cascade for `info`."""
-        sos = _one_sided(self.cutoff_hz, self.order, "highpass", info)
+        check_cutoff(self.cutoff_hz, info)
+        sos = recursive_sections(
+            "highpass", self.cutoff_hz, self.order, info.sfreq, self.family, self.ripple_db, self.attenuation_db
+        )
         return _filter(sos, info, float(np.sqrt(self.cutoff_hz * info.sfreq / 2)))
 
 
 class Lowpass(StagedBlock):
-    """Causal Butterworth low-pass.
+    """Causal recursive low-pass.
 
     Parameters
     ----------
     cutoff_hz : float
-        Cut-off frequency (-3 dB), between 0 and sfreq / 2.
+        Cut-off frequency, between 0 and sfreq / 2; what it means see `Bandpass`.
     order : int, default=4
         Number of poles.
+    family : {"butterworth", "chebyshev1", "chebyshev2", "elliptic", "bessel"}, default="butterworth"
+        Which approximation: flat, steeper with ripple in the pass band, in the stop band, in both, or least overshoot.
+    ripple_db : float, default=0.5
+        Ripple in the pass band of Chebyshev 1 and elliptic, dB.
+    attenuation_db : float, default=40
+        Least attenuation in the stop band of Chebyshev 2 and elliptic, dB.
 
     Raises
     ------
     ConfigError
-        From `prepare`, if the cut-off is not between 0 and half the sampling rate.
+        From `prepare`, if the cut-off is not between 0 and half the sampling rate, or a setting is out of range.
 
     Notes
     -----
     Trigger channels pass unchanged. `delay_s` is the group delay at 0 Hz.
     """
 
-    def __init__(self, cutoff_hz: float, order: int = 4) -> None:
+    def __init__(
+        self,
+        cutoff_hz: float,
+        order: int = 4,
+        family: Family = "butterworth",
+        ripple_db: float = 0.5,
+        attenuation_db: float = 40.0,
+    ) -> None:
         self.cutoff_hz, self.order = cutoff_hz, order
+        self.family, self.ripple_db, self.attenuation_db = family, ripple_db, attenuation_db
 
     def design(self, info: StreamInfo) -> tuple[list[Stage], StreamInfo, float]:
         """Return the cascade for `info`."""
-        return _filter(_one_sided(self.cutoff_hz, self.order, "lowpass", info), info, 0.0)
+        check_cutoff(self.cutoff_hz, info)
+        sos = recursive_sections(
+            "lowpass", self.cutoff_hz, self.order, info.sfreq, self.family, self.ripple_db, self.attenuation_db
+        )
+        return _filter(sos, info, 0.0)
 
 
 class Notch(StagedBlock):
@@ -193,26 +319,15 @@ def group_delay(sos: NDArray[np.float64], frequency_hz: float, sfreq: float) -> 
 _SIDES: Sequence[slice] = (slice(0, 3), slice(3, 6))
 
 
-def _filter(sos: NDArray[np.float64], info: StreamInfo, at_hz: float) -> tuple[list[Stage], StreamInfo, float]:
-    return [SosStage(sos, signal_columns(info))], info, group_delay(sos, at_hz, info.sfreq)
-
-
-def _one_sided(
-    cutoff_hz: float, order: int, kind: Literal["highpass", "lowpass"], info: StreamInfo
-) -> NDArray[np.float64]:
+def check_cutoff(cutoff_hz: float, info: StreamInfo) -> None:
+    """Raise `ConfigError` unless the cut-off lies between 0 and half the sampling rate."""
     nyquist = info.sfreq / 2
     if not 0 < cutoff_hz < nyquist:
         raise ConfigError(
             f"cutoff_hz must lie between 0 and {nyquist:g} Hz (half the sampling rate), got {cutoff_hz} Hz; "
             "move the cut-off or raise the device's sampling rate"
         )
-    _check_order(order)
-    from scipy.signal import butter
-
-    sos: NDArray[np.float64] = butter(order, cutoff_hz, kind, fs=info.sfreq, output="sos")
-    return sos
 
 
-def _check_order(order: int) -> None:
-    if order != int(order) or not 1 <= order <= 20:
-        raise ConfigError(f"order must be a whole number from 1 to 20, got {order}; 4 suits most signals")
+def _filter(sos: NDArray[np.float64], info: StreamInfo, at_hz: float) -> tuple[list[Stage], StreamInfo, float]:
+    return [SosStage(sos, signal_columns(info))], info, group_delay(sos, at_hz, info.sfreq)

@@ -21,6 +21,7 @@ from bci.signal.heart import HeartRate, RPeaks
 from bci.signal.log_power import LogPower
 from bci.signal.normalise import Baseline, RobustStandardize, Standardize
 from bci.signal.phase import Phase
+from bci.signal.filters import Bandpass, Bandstop, Highpass, Lowpass, Notch
 from bci.signal.pipeline import Pipeline
 from bci.signal.power import BinPower
 from bci.signal.rate import EventRate
@@ -52,6 +53,7 @@ def fitted(block):
 
 BLOCKS = {
     "bandpass": lambda: Bandpass(8, 30),
+    "bandstop": lambda: Bandstop(45, 55),
     "highpass": lambda: Highpass(1.0),
     "lowpass": lambda: Lowpass(40.0),
     "notch": lambda: Notch(50.0),
