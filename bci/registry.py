@@ -41,6 +41,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "bandstop": "bci.signal.filters:Bandstop",
             "highpass": "bci.signal.filters:Highpass",
             "lowpass": "bci.signal.filters:Lowpass",
+            "fir": "bci.signal.fir:Fir",
             "notch": "bci.signal.filters:Notch",
             "reference": "bci.signal.spatial:Reference",
             "laplacian": "bci.signal.spatial:Laplacian",

@@ -22,6 +22,7 @@ from bci.signal.log_power import LogPower
 from bci.signal.normalise import Baseline, RobustStandardize, Standardize
 from bci.signal.phase import Phase
 from bci.signal.filters import Bandpass, Bandstop, Highpass, Lowpass, Notch
+from bci.signal.fir import Fir
 from bci.signal.pipeline import Pipeline
 from bci.signal.power import BinPower
 from bci.signal.rate import EventRate
@@ -56,6 +57,7 @@ BLOCKS = {
     "bandstop": lambda: Bandstop(45, 55),
     "highpass": lambda: Highpass(1.0),
     "lowpass": lambda: Lowpass(40.0),
+    "fir": lambda: Fir(8, 30, n_taps=51),
     "notch": lambda: Notch(50.0),
     "average": lambda: Reference("average"),
     "to Cz": lambda: Reference(("Cz",)),
