@@ -57,6 +57,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "jaw": "bci.signal.detectors:JawDetector",
             "reject": "bci.signal.reject:Reject",
             "decimate": "bci.signal.decimate:Decimate",
+            "resample": "bci.signal.resample:Resample",
             "bin-power": "bci.signal.power:BinPower",
             "whiten": "bci.signal.whiten:Whiten",
             "standardize": "bci.signal.normalise:Standardize",

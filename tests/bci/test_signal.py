@@ -33,6 +33,8 @@ from bci.signal.spikes import SpikeBandPower, SpikeCount, ThresholdCrossings
 from bci.signal.surface import Interpolate, SplineLaplacian
 from bci.signal.waveform import LineLength, LogVariance
 from bci.signal.wavelet import Morlet
+from bci.signal.resample import Resample
+from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.whiten import Whiten
 from bci.signal.window import Windower
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
@@ -74,6 +76,7 @@ BLOCKS = {
     "jaw": lambda: JawDetector("C3"),
     "reject": lambda: Reject(500.0),
     "decimate": lambda: Decimate(5),
+    "resample": lambda: Resample(100.0),
     "bins": lambda: BinPower(0.05, "power"),
     "whiten": lambda: Whiten(step_s=0.5),
     "standardize": lambda: Standardize(5.0),
