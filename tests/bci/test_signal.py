@@ -23,6 +23,7 @@ from bci.signal.normalise import Baseline, RobustStandardize, Standardize
 from bci.signal.phase import Phase
 from bci.signal.filters import Bandpass, Bandstop, Highpass, Lowpass, Notch
 from bci.signal.fir import Fir
+from bci.signal.fractional import FractionalDelay
 from bci.signal.pipeline import Pipeline
 from bci.signal.power import BinPower
 from bci.signal.rate import EventRate
@@ -75,6 +76,7 @@ BLOCKS = {
     "blinks": lambda: BlinkDetector("C3"),
     "jaw": lambda: JawDetector("C3"),
     "reject": lambda: Reject(500.0),
+    "fractional delay": lambda: FractionalDelay(0.0013),
     "decimate": lambda: Decimate(5),
     "resample": lambda: Resample(100.0),
     "bins": lambda: BinPower(0.05, "power"),
