@@ -42,6 +42,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "highpass": "bci.signal.filters:Highpass",
             "lowpass": "bci.signal.filters:Lowpass",
             "fir": "bci.signal.fir:Fir",
+            "filter-bank": "bci.signal.bank:FilterBank",
             "notch": "bci.signal.filters:Notch",
             "reference": "bci.signal.spatial:Reference",
             "laplacian": "bci.signal.spatial:Laplacian",

@@ -8,6 +8,7 @@ from bci.ports import Block
 from bci.registry import BUILTIN, load
 from bci.signal.asr import Asr
 from bci.signal.bandpower import BandPower
+from bci.signal.bank import FilterBank
 from bci.signal.chain import Chain
 from bci.signal.connectivity import Connectivity
 from bci.signal.covariance import Covariance
@@ -77,6 +78,7 @@ BLOCKS = {
     "jaw": lambda: JawDetector("C3"),
     "reject": lambda: Reject(500.0),
     "fractional delay": lambda: FractionalDelay(0.0013),
+    "filter bank": lambda: FilterBank([(4, 8), (8, 12)]),
     "decimate": lambda: Decimate(5),
     "resample": lambda: Resample(100.0),
     "bins": lambda: BinPower(0.05, "power"),
