@@ -25,6 +25,7 @@ from bci.signal.phase import Phase
 from bci.signal.filters import Bandpass, Bandstop, Highpass, Lowpass, Notch
 from bci.signal.fir import Fir
 from bci.signal.fractional import FractionalDelay
+from bci.signal.line import LineCanceller
 from bci.signal.pipeline import Pipeline
 from bci.signal.power import BinPower
 from bci.signal.rate import EventRate
@@ -79,6 +80,7 @@ BLOCKS = {
     "reject": lambda: Reject(500.0),
     "fractional delay": lambda: FractionalDelay(0.0013),
     "filter bank": lambda: FilterBank([(4, 8), (8, 12)]),
+    "line canceller": LineCanceller,
     "decimate": lambda: Decimate(5),
     "resample": lambda: Resample(100.0),
     "bins": lambda: BinPower(0.05, "power"),
