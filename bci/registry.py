@@ -44,6 +44,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "fir": "bci.signal.fir:Fir",
             "filter-bank": "bci.signal.bank:FilterBank",
             "notch": "bci.signal.filters:Notch",
+            "detrend": "bci.signal.detrend:Detrend",
             "line-canceller": "bci.signal.line:LineCanceller",
             "reference": "bci.signal.spatial:Reference",
             "laplacian": "bci.signal.spatial:Laplacian",

@@ -22,6 +22,7 @@ from bci.signal.heart import HeartRate, RPeaks
 from bci.signal.log_power import LogPower
 from bci.signal.normalise import Baseline, RobustStandardize, Standardize
 from bci.signal.phase import Phase
+from bci.signal.detrend import Detrend
 from bci.signal.filters import Bandpass, Bandstop, Highpass, Lowpass, Notch
 from bci.signal.fir import Fir
 from bci.signal.fractional import FractionalDelay
@@ -81,6 +82,7 @@ BLOCKS = {
     "fractional delay": lambda: FractionalDelay(0.0013),
     "filter bank": lambda: FilterBank([(4, 8), (8, 12)]),
     "line canceller": LineCanceller,
+    "detrend": Detrend,
     "decimate": lambda: Decimate(5),
     "resample": lambda: Resample(100.0),
     "bins": lambda: BinPower(0.05, "power"),
