@@ -42,7 +42,7 @@ class Detrend(StagedBlock):
     Notes
     -----
     With the gain a = 1 - exp(-1 / (time_constant_s sfreq)) the level is an exponential mean. The line is the fading-
-    memory polynomial filter of [1]_, ch. 5 (double exponential smoothing [2]_): with t = 1 - a its gains are 1 - t^2
+    memory polynomial filter of [1]_, ch. 7 (double exponential smoothing [2]_): with t = 1 - a its gains are 1 - t^2
     for the level and (1 - t)^2 for the slope. The start is the expanding-memory filter of [1]_, ch. 6. Below
     the limit the block is linear: (1 - a) (1 - z^-1) / (1 - (1 - a) z^-1), squared for order 1.
 

@@ -76,7 +76,7 @@ class Fir(StagedBlock):
 
     References
     ----------
-    .. [1] A. Oppenheim, R. Schafer. Discrete-Time Signal Processing, 3rd ed., sec. 7.5, 7.7 and 13.5, 2010.
+    .. [1] A. Oppenheim, R. Schafer. Discrete-Time Signal Processing, 3rd ed., sec. 7.5 and 7.7, ch. 13, 2010.
     .. [2] J. McClellan, T. Parks. A unified approach to the design of optimum FIR linear-phase digital filters.
        IEEE Trans Circuit Theory 20:697-701, 1973. doi:10.1109/TCT.1973.1083764
     """

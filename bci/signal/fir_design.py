@@ -53,7 +53,7 @@ def taps_for(transition_hz: float, attenuation_db: float, sfreq: float, method: 
     Notes
     -----
     With A the attenuation and w the transition in rad: (A - 7.95) / (2.285 w) + 1 for a Kaiser window and
-    (A - 13) / (2.324 w) + 1 for equal ripples [1]_, sec. 7.5.3 and 7.7.4.
+    (A - 13) / (2.324 w) + 1 for equal ripples [1]_, sec. 7.5.3 and 7.7.
 
     References
     ----------
@@ -106,7 +106,7 @@ def minimum_phase(taps: Array) -> Array:
 
     Notes
     -----
-    The root of the squared gain through the cepstrum [1]_, sec. 13.5; deep in the stop band the gain is that of
+    The root of the squared gain through the cepstrum [1]_, ch. 13; deep in the stop band the gain is that of
     `taps` up to what a discrete cepstrum resolves.
 
     References
