@@ -47,7 +47,8 @@ class Resample(Block):
     samples pass unchanged.
 
     A filter starts at the beginning and after every gap as if the first known value of each channel had been there
-    for ever. A value is unknown (NaN) where the input sample that it came with is. A trigger channel takes the value
+    for ever. A value is unknown (NaN) where the input sample that it came with is, or one since the value before: none
+    is lost between two. A trigger channel takes the value
     of that input sample, undelayed; a code shorter than an output sample may be missed when the rate is lowered, so
     use events.
 
@@ -185,6 +186,7 @@ class _PolyphaseRunner:
     def begin(self, n_channels: int) -> None:
         self.n_outputs = n_channels
         self._history = History(self._taps.shape[1] - 1, n_channels)
+        self._waiting = np.zeros(n_channels, np.uint8)
 
     def seek(self, number: int) -> None:
         """Say which number the next sample has."""
@@ -203,7 +205,21 @@ class _PolyphaseRunner:
             )
         if self._pass.size:
             out[:, self._pass] = values[np.ix_(source, self._pass)]
-        return out, None if bad is None else np.ascontiguousarray(bad[source])
+        return out, self._unknown(bad, source, len(values))
 
     def restart(self) -> None:
         self._history.restart()
+        self._waiting[:] = 0
+
+    def _unknown(self, bad: Mask | None, source: NDArray[np.int64], n_samples: int) -> Mask | None:
+        """Return which values come with an unknown sample or follow one that nothing came with."""
+        if bad is None and not self._waiting.any():
+            return None
+        marks = np.zeros((n_samples + 1, self.n_outputs), np.int64)
+        marks[0] = self._waiting
+        if bad is not None:
+            marks[1:] = bad
+        so_far = np.cumsum(marks, axis=0)
+        before = np.vstack([np.zeros_like(so_far[:1]), so_far[source + 1]])
+        self._waiting[:] = so_far[-1] > before[-1]
+        return np.asarray((np.diff(before, axis=0) > 0) | (marks[source + 1] > 0), dtype=np.uint8)
