@@ -30,6 +30,8 @@ class Plan(NamedTuple):
     """Nominal frequency, cycles per sample."""
     room: float
     """How far the frequency may move from it, cycles per sample."""
+    pace: float
+    """The largest error of the frequency that is believed once it runs, cycles per sample."""
     slow: float
     fast: float
     """Smallest and largest gain of the weights."""
@@ -37,6 +39,8 @@ class Plan(NamedTuple):
     """Gain of the mean that is taken off before learning."""
     trust: float
     """A residual this many times its usual power says that the line changed."""
+    limit: float
+    """A deviation counts as this many times the usual one at most."""
     rise: float
     fall: float
     """Gains of the usual power."""
@@ -59,7 +63,9 @@ class State(NamedTuple):
     """Gain of the weights and usual power of the residual, shape (n_harmonics, n_channels)."""
     mean: Array
     seen: Array
-    """Mean of the output, and known samples so far, shape (n_channels,); a mean of NaN begins with the next."""
+    spread: Array
+    """Mean of the output, known samples so far, and mean absolute deviation, shape (n_channels,); a mean of NaN begins
+    with the next sample."""
     before: Array
     """Cosine and sine of the fundamental at the last frame, shape (2, n_channels)."""
     clock: Array
@@ -81,11 +87,15 @@ def cancel(values: Array, bad: Mask, masked: bool, plan: Plan, state: State, err
             known = not masked or bad[t, c] == 0
             if known and np.isnan(state.mean[c]):
                 state.mean[c] = row[c]
+            error[c] = 0.0  # without an error nothing is learned
             if known:
                 state.mean[c] += plan.smooth * (row[c] - state.mean[c])
                 state.seen[c] += 1.0
-            # Without an error nothing is learned.
-            error[c] = 2.0 * (row[c] - state.mean[c]) if known else 0.0
+                left, seen = row[c] - state.mean[c], state.seen[c]
+                size = abs(left) if seen <= plan.learn else min(abs(left), 4.0 * state.spread[c] + 1e-3 * abs(left))
+                state.spread[c] += max(plan.fall, 1.0 / seen) * (size - state.spread[c])
+                most = plan.limit * state.spread[c]
+                error[c] = 2.0 * min(max(left, -most), most)
         _learn(error, bad[t] if masked else bad[0], masked, angle, plan, state)
         clock[3] += 1.0
         if clock[3] >= plan.frame:
@@ -149,6 +159,8 @@ def _track(plan: Plan, state: State) -> None:
         before[0, c], before[1, c] = first, second
     agreed = np.sqrt(along * along + across * across) / n_channels
     turned = np.arctan2(across, along) / (2.0 * np.pi * plan.frame) * agreed
+    if clock[4] >= _FIRST_FRAMES:  # an artefact turns it anyhow, the mains does not run away
+        turned = min(max(turned, -plan.pace), plan.pace)
     clock[4] += 1.0
     doubt = _RETURN * (1.0 - agreed)
     if clock[4] <= _FIRST_FRAMES:
@@ -191,6 +203,7 @@ def allocate(n_harmonics: int, n_channels: int) -> State:
         usual=np.zeros(each),
         mean=np.zeros(n_channels),
         seen=np.zeros(n_channels),
+        spread=np.zeros(n_channels),
         before=np.zeros((2, n_channels)),
         clock=np.zeros(5),
         lead=np.zeros(n_harmonics),
@@ -200,7 +213,7 @@ def allocate(n_harmonics: int, n_channels: int) -> State:
 @functools.cache
 def warm_up() -> None:
     """Compile every kernel (or load it from the cache on disk), so that no sample waits for a compiler."""
-    plan = Plan(0.2, 0.004, 0.005, 0.06, 0.3, 20.0, 0.001, 0.004, 250.0, 75.0, 25)
+    plan = Plan(0.2, 0.004, 0.001, 0.005, 0.06, 0.3, 20.0, 8.0, 0.001, 0.004, 250.0, 75.0, 25)
     state = allocate(1, 2)
     begin(plan, state)
     cancel(np.ones((2, 2)), np.zeros((2, 2), np.uint8), False, plan, state, np.zeros(2))

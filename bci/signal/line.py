@@ -18,7 +18,8 @@ _CYCLES = 3.0
 _FRAME_S = 0.1
 _SETTLE_S, _LEARN_S = 1.0, 0.3
 _FALL_S, _RISE_S = 1.0, 4.0
-_TRUST = 20.0
+_TRUST, _LIMIT = 20.0, 8.0
+_PACE_HZ = 0.1
 
 
 class LineCanceller(Block):
@@ -52,7 +53,8 @@ class LineCanceller(Block):
     gain * sfreq / pi [2]_. The gain starts large (three cycles) and falls as 1 / n, so that the first estimate
     is the mean of all samples so far, down to that of `width_hz`. It becomes large again where the residual at the line
     exceeds 20 times its usual power, which is learned all the time. The mean of each channel is taken off before
-    learning, so offsets and slow waves do not disturb it; they pass unchanged.
+    learning, so offsets and slow waves do not disturb it; they pass unchanged. A deviation counts as 8 times the usual
+    one at most, so that a jump or a spike does not ring as it does behind a notch.
 
     The frequency is one for all channels: every 0.1 s it is corrected by the angle by which the line turned against the
     reference, the mean over channels, with a loop of second order, critically damped; where the channels do not agree
@@ -158,10 +160,12 @@ class _LineRunner:
         self._plan = kernels_line.Plan(
             line=block.line_hz / sfreq,
             room=block.range_hz / sfreq,
+            pace=_PACE_HZ / sfreq,
             slow=min(float(np.pi * block.width_hz / sfreq), fast),
             fast=fast,
             smooth=float(1 - np.exp(-2 * np.pi * block.line_hz / 4 / sfreq)),
             trust=_TRUST,
+            limit=_LIMIT,
             rise=1 / (_RISE_S * sfreq),
             fall=1 / (_FALL_S * sfreq),
             settle=_SETTLE_S * sfreq,

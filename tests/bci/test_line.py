@@ -88,6 +88,17 @@ def test_it_recovers_from_a_step_sooner_than_a_notch(brain, hz):
     assert rms(left, 36, 60) < 0.02 * rms(line, 36, 60)
 
 
+@pytest.mark.parametrize(
+    "artefact", [np.where(T > 30, 5000.0, 0.0), np.where(T == 30.0, 20000.0, 0.0)], ids=["jump", "spike"]
+)
+def test_a_jump_or_a_spike_rings_far_less_than_behind_a_notch(brain, artefact):
+    x = brain + artefact[:, None]
+    rang = stream(Notch(50.0, 3), x + mains(50.0, 20.0)) - x
+    left = stream(LineCanceller(), x + mains(50.0, 20.0)) - x
+    assert rms(left, 30.0, 30.1) < 0.1 * rms(rang, 30.0, 30.1)
+    assert rms(left, 30.6, 35.0) < 1.0
+
+
 @pytest.mark.parametrize(("away_hz", "least"), [(1.0, 0.95), (-1.0, 0.95), (2.0, 0.97), (-2.0, 0.97), (-10.0, 0.985)])
 def test_neighbours_stay(brain, away_hz, least):
     tone = 10 * np.sin(2 * np.pi * (50 + away_hz) * T)[:, None]
