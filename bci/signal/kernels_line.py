@@ -96,7 +96,7 @@ def cancel(values: Array, bad: Mask, masked: bool, plan: Plan, state: State, err
                 state.spread[c] += max(plan.fall, 1.0 / seen) * (size - state.spread[c])
                 most = plan.limit * state.spread[c]
                 error[c] = 2.0 * min(max(left, -most), most)
-        _learn(error, bad[t] if masked else bad[0], masked, angle, plan, state)
+        _learn(row, error, bad[t] if masked else bad[0], masked, angle, plan, state)
         clock[3] += 1.0
         if clock[3] >= plan.frame:
             clock[3] = 0.0
@@ -113,8 +113,12 @@ def _subtract(row: Array, angle: float, weights: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _learn(error: Array, bad: Mask, masked: bool, angle: float, plan: Plan, state: State) -> None:
-    """Move the weights along the error; fast where the residual is far above its usual power."""
+def _learn(row: Array, error: Array, bad: Mask, masked: bool, angle: float, plan: Plan, state: State) -> None:
+    """Move the weights along the error; fast where the residual is far above its usual power.
+
+    The output lies half-way between what the weights made of it before and after: the first alone is too large by the
+    gain at all frequencies, the second too small.
+    """
     for k in range(state.weights.shape[0]):
         turned = (k + 1) * angle + state.lead[k]
         cosine, sine = np.cos(turned), np.sin(turned)
@@ -138,6 +142,7 @@ def _learn(error: Array, bad: Mask, masked: bool, angle: float, plan: Plan, stat
                 usual[c] += (power - usual[c]) / seen
             first[c] += gain[c] * error[c] * cosine
             second[c] += gain[c] * error[c] * sine
+            row[c] -= 0.5 * gain[c] * error[c]
 
 
 @njit(cache=True, nogil=True)

@@ -59,9 +59,9 @@ class LineCanceller(Block):
     The frequency is one for all channels: every 0.1 s it is corrected by the angle by which the line turned against the
     reference, the mean over channels, with a loop of second order, critically damped; where the channels do not agree
     there is no line, and it returns to `line_hz`. A drift of 0.02 Hz per second is followed to 0.01 Hz. The gain of a
-    tone beside a line of 40 uV was measured within 5 % of 1 at 1 Hz from it, 3 % at 2 Hz and 1.5 % from 5 Hz on. What
-    lies within `width_hz` of the line is lost, brain signals included; a tone within `range_hz` of it that is
-    stronger in most channels is taken for the line.
+    tone beside a line of 40 uV was measured within 5 % of 1 at 1 Hz from it, 2 % at 2 Hz, 0.4 % at 5 Hz and 0.2 % at
+    10 Hz. What lies within `width_hz` of the line is lost, brain signals included; a tone within `range_hz` of it that
+    is stronger in most channels is taken for the line.
 
     Trigger channels pass unchanged. While a value is unknown (NaN) its channel learns nothing. A gap of up to 1 s is
     bridged: the phase goes on at the last frequency; after a longer one, or one of unknown length, all is learned anew.

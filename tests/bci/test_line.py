@@ -99,7 +99,7 @@ def test_a_jump_or_a_spike_rings_far_less_than_behind_a_notch(brain, artefact):
     assert rms(left, 30.6, 35.0) < 1.0
 
 
-@pytest.mark.parametrize(("away_hz", "least"), [(1.0, 0.95), (-1.0, 0.95), (2.0, 0.97), (-2.0, 0.97), (-10.0, 0.985)])
+@pytest.mark.parametrize(("away_hz", "least"), [(1.0, 0.95), (-1.0, 0.95), (2.0, 0.98), (5.0, 0.996), (-10.0, 0.998)])
 def test_neighbours_stay(brain, away_hz, least):
     tone = 10 * np.sin(2 * np.pi * (50 + away_hz) * T)[:, None]
     x = brain + mains(50.05, 40.0)
