@@ -12,7 +12,7 @@ from bci.errors import ConfigError, DataError
 from bci.ports import Block
 from bci.signal.marks import MarksSamples
 from bci.signal.program import Program
-from bci.signal.stages import HasStages, Stage, not_prepared
+from bci.signal.stages import BringsRunner, HasStages, Stage, not_prepared
 from bci.stream import Chunk, Flag, StreamInfo
 
 _RUN_SAMPLES = 4096
@@ -34,8 +34,8 @@ class Chain(Block):
     Notes
     -----
     Blocks that offer `stages` (`bci.signal.stages.HasStages`) are taken apart at
-    `prepare`, and every run of them becomes one program; others are called as
-    they are. The result is that of the blocks one after the other up to rounding.
+    `prepare`, and every run of them becomes one program; others, and those whose stages bring their own runner, are
+    called as they are. The result is that of the blocks one after the other up to rounding.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Chain(Block):
         begin, current = info, info.physical()
         for block in self.blocks:
             after = block.prepare(current)
-            if isinstance(block, HasStages):
+            if isinstance(block, HasStages) and not any(isinstance(s, BringsRunner) for s in block.stages()):
                 stages += block.stages()
             else:
                 if stages or (begin is info and info.scales is not None):

@@ -11,30 +11,10 @@ from numpy.typing import NDArray
 
 from bci.errors import ConfigError
 from bci.signal import fir_design
-from bci.signal.stages import Array, Mask, Runner, Stage, StagedBlock, signal_columns
+from bci.signal.stages import Array, FirStage, Mask, Runner, Stage, StagedBlock, signal_columns
 from bci.stream import StreamInfo
 
 _BLOCK = 256
-
-
-@dataclass(frozen=True, eq=False)
-class FirStage:
-    """A filter without feedback on some columns.
-
-    Parameters
-    ----------
-    taps : ndarray, shape (n_taps,) or (n_taps, n_channels)
-        The impulse response, of all channels or of each.
-    columns : ndarray of bool, shape (n_channels,)
-        Which channels are filtered; the others pass unchanged and undelayed.
-    """
-
-    taps: Array
-    columns: NDArray[np.bool_]
-
-    def runner(self, n_channels: int) -> Runner:
-        """Return what filters `n_channels` columns."""
-        return _FirRunner(self, n_channels)
 
 
 class Fir(StagedBlock):
@@ -207,14 +187,34 @@ def blocks(n_samples: int) -> list[slice]:
     return [slice(begin, min(begin + _BLOCK, n_samples)) for begin in range(0, n_samples, _BLOCK)]
 
 
-class _FirRunner:
+@dataclass(frozen=True, eq=False)
+class FirEachStage:
+    """A filter without feedback with taps of its own for every channel.
+
+    Parameters
+    ----------
+    taps : ndarray, shape (n_taps, n_channels)
+        The impulse response of each channel.
+    columns : ndarray of bool, shape (n_channels,)
+        Which channels are filtered; the others pass unchanged and undelayed.
+    """
+
+    taps: Array
+    columns: NDArray[np.bool_]
+
+    def runner(self, n_channels: int) -> Runner:
+        """Return what filters `n_channels` columns."""
+        return _FirEachRunner(self, n_channels)
+
+
+class _FirEachRunner:
     """A filter with its history."""
 
-    def __init__(self, stage: FirStage, n_channels: int) -> None:
+    def __init__(self, stage: FirEachStage, n_channels: int) -> None:
         from bci.signal import kernels_fir
 
         kernels_fir.warm_up()
-        self._filter = kernels_fir.fir if stage.taps.ndim == 1 else kernels_fir.fir_each
+        self._filter = kernels_fir.fir_each
         self._taps = np.ascontiguousarray(stage.taps, dtype=np.float64)
         self.n_outputs = n_channels
         self._history = History(len(self._taps) - 1, n_channels)

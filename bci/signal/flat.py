@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from bci.signal.compiled import njit
 
 FLAT_S = 0.1
 """A brain does not give bit for bit the same value for so long, s; the gate has to close within twice that."""

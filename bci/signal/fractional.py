@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from bci.errors import ConfigError
-from bci.signal.fir import FirStage
-from bci.signal.stages import Array, Stage, StagedBlock, signal_columns
+from bci.signal.fir import FirEachStage
+from bci.signal.stages import Array, FirStage, Stage, StagedBlock, signal_columns
 from bci.stream import StreamInfo
 
 _MOST_S = 1.0
@@ -81,7 +81,7 @@ class FractionalDelay(StagedBlock):
         taps = np.zeros((whole.max() + self.n_taps, len(delays)))
         for c, (first, delay) in enumerate(zip(whole, delays, strict=True)):
             taps[first : first + self.n_taps, c] = interpolation(delay - first, self.n_taps, self.method)
-        stage = FirStage(taps[:, 0] if every else taps, columns)
+        stage: Stage = FirStage(taps[:, 0], columns) if every else FirEachStage(taps, columns)
         return [stage], info, common / info.sfreq
 
     def _shifts(self, info: StreamInfo) -> Array:

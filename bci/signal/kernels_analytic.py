@@ -6,8 +6,9 @@ import functools
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from bci.signal.compiled import njit
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.uint8]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from bci.signal.kernels import LARGEST
+from bci.signal.assembly import LARGEST
+from bci.signal.compiled import njit
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.uint8]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from bci.signal.kernels import LARGEST, is_clean
+from bci.signal.assembly import LARGEST
+from bci.signal.compiled import njit
+from bci.signal.kernels import is_clean
 from bci.signal.kernels_normalise import chance, middle_of, sample
 
 Array = NDArray[np.float64]

@@ -9,10 +9,10 @@ import functools
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from bci.signal.kernels import LARGEST
+from bci.signal.assembly import LARGEST
+from bci.signal.compiled import njit
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from bci.errors import ConfigError
 from bci.ports import Block
 from bci.signal.filters import Notch
-from bci.signal.stages import Array, Line, Mask, Program, Runner, not_prepared, signal_columns
+from bci.signal.program import Program
+from bci.signal.stages import Array, Line, Mask, Runner, not_prepared, signal_columns
 from bci.stream import Chunk, Flag, StreamInfo
 
 _BRIDGED_S = 1.0

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from bci.errors import ConfigError
 from bci.ports import Block
 from bci.signal.fir import History, blocks
-from bci.signal.stages import Array, Line, Mask, Program, Runner, not_prepared
+from bci.signal.program import Program
+from bci.signal.stages import Array, Line, Mask, Runner, not_prepared
 from bci.stream import Chunk, Event, Flag, Kind, StreamInfo
 
 _LARGEST = 10_000

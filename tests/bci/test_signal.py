@@ -14,31 +14,29 @@ from bci.signal.connectivity import Connectivity
 from bci.signal.covariance import Covariance
 from bci.signal.decimate import Decimate
 from bci.signal.detectors import BlinkDetector, JawDetector
+from bci.signal.detrend import Detrend
 from bci.signal.emg import EmgEnvelope
 from bci.signal.entropy import PermutationEntropy, SampleEntropy, SpectralEntropy
 from bci.signal.envelope import Envelope
-from bci.signal.filters import Bandpass, Highpass, Lowpass, Notch
-from bci.signal.heart import HeartRate, RPeaks
-from bci.signal.log_power import LogPower
-from bci.signal.normalise import Baseline, RobustStandardize, Standardize
-from bci.signal.phase import Phase
-from bci.signal.detrend import Detrend
 from bci.signal.filters import Bandpass, Bandstop, Highpass, Lowpass, Notch
 from bci.signal.fir import Fir
 from bci.signal.fractional import FractionalDelay
+from bci.signal.heart import HeartRate, RPeaks
 from bci.signal.line import LineCanceller
+from bci.signal.log_power import LogPower
+from bci.signal.normalise import Baseline, RobustStandardize, Standardize
+from bci.signal.phase import Phase
 from bci.signal.pipeline import Pipeline
 from bci.signal.power import BinPower
 from bci.signal.rate import EventRate
 from bci.signal.regression import AdaptiveRegress, Regress
 from bci.signal.reject import Reject
+from bci.signal.resample import Resample
 from bci.signal.spatial import Bipolar, Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.spikes import SpikeBandPower, SpikeCount, ThresholdCrossings
 from bci.signal.surface import Interpolate, SplineLaplacian
 from bci.signal.waveform import LineLength, LogVariance
 from bci.signal.wavelet import Morlet
-from bci.signal.resample import Resample
-from bci.signal.spatial import Laplacian, Pick, Reference, SpatialFilter
 from bci.signal.whiten import Whiten
 from bci.signal.window import Windower
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
