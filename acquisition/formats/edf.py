@@ -11,14 +11,12 @@ from bci.acquisition.formats.edf_header import Header, Signal, parse
 from bci.acquisition.formats.edf_notes import Note, read_notes
 from bci.acquisition.formats.found import Cut, Found, Room, Settings
 from bci.acquisition.formats.mne_files import standard_names, standard_places
+from bci.acquisition.formats.plausible import MOST
 from bci.errors import FormatError
 from bci.stream import Channel, Event, Flag, Kind, StreamInfo
 
 _BLOCK = 1 << 21
 """How many bytes are converted at a time."""
-_MOST = 8
-"""Largest size of the samples, in sizes of the file: more comes of a damaged header or of rates that do not fit."""
-
 _ROUNDING_S = 1e-3
 """Records that follow this closely, s, follow one another: many programs write their times in ms."""
 
@@ -51,7 +49,7 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
         header = parse(file, size, path, room)
     n_records, per_record = header.n_records, max(s.n_samples for s in header.signals)
     shape = (n_records * per_record, len(header.signals))
-    if 8 * shape[0] * shape[1] > _MOST * max(size, 1 << 20):
+    if 8 * shape[0] * shape[1] > MOST * max(size, 1 << 20):
         raise FormatError(
             f"expected channels of similar rates in {path}, got 1 to {per_record} samples in a record, which would "
             f"take {8e-6 * shape[0] * shape[1]:.0f} MB; the header is damaged, or split the file by rate",

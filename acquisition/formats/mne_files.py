@@ -16,7 +16,7 @@ from bci.acquisition.formats.found import Cut, Found, Room, Settings
 from bci.acquisition.formats.plausible import check, resembles
 from bci.errors import FormatError
 from bci.interop import from_raw
-from bci.stream import Event, Flag
+from bci.stream import Event, Flag, StreamInfo
 
 _BREAKS = {"boundary": "cut out of the recording", "New Segment/": "the recording was paused"}
 """Annotations (EEGLAB, BrainVision) at whose place samples are missing; a filter must not run across."""
@@ -54,11 +54,12 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
         try:
             raw = mne.io.read_raw(path, preload=False, verbose="warning")
             _name_positions(raw)
+            spans = _spans(raw)
             if np.ptp(raw._raw_extras[0].get("n_samps", [0])):
                 room.library("scipy.signal")
-                raw.load_data(verbose="error")  # MNE smooths channels of a lower rate: not block by block
-            spans = _spans(raw)
-            data, info, events = from_raw(raw, room.array, spans, room.progress)
+                data, info, events = _by_channel(raw, spans, room)
+            else:
+                data, info, events = from_raw(raw, room.array, spans, room.progress)
         except (MemoryError, FormatError):
             raise
         except Exception as error:  # every reader of MNE raises what it likes for a damaged file
@@ -77,6 +78,23 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
     if len(spans) > 1:
         return Found(data, info, _moved(events, spans), _spans_cuts(spans))
     return Found(data, info, events, _cuts(raw))
+
+
+def _by_channel(
+    raw: Any, spans: list[tuple[int, int]], room: Room
+) -> tuple[NDArray[np.float64], StreamInfo, Sequence[Event]]:
+    """Read one whole channel after the other: MNE smooths those of a lower rate, which must not be cut for that."""
+    _, info, events = from_raw(raw, spans=[(0, 0)])
+    data = room.array((sum(end - begin for begin, end in spans), info.n_channels))
+    for k, channel in enumerate(info.channels):
+        values = raw[k][0][0]
+        row = 0
+        for begin, end in spans:
+            scale = 1e6 if channel.unit == "uV" else 1.0
+            np.multiply(values[begin:end], scale, out=data[row : row + end - begin, k])
+            row += end - begin
+        room.progress((k + 1) / info.n_channels)
+    return data, info, events
 
 
 def _spans(raw: Any) -> list[tuple[int, int]]:

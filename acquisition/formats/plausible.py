@@ -9,17 +9,23 @@ from typing import NoReturn
 
 from bci.errors import FormatError
 
+MOST = 8
+"""Largest size of the samples, in sizes of the file: more comes of a damaged header or of rates that do not fit."""
+_GDF_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 8, 8: 8, 16: 4, 17: 8}
+"""Bytes of the types of numbers: signed and unsigned ones of 8 to 64 bits, single and double precision."""
+
 
 def check(path: Path) -> None:
     """Raise `FormatError` if the header of `path` claims what the file cannot hold.
 
     Only what makes MNE hang or ask for memory without end is looked at: the chain of tags of FIF, the numbers of
-    channels, records and events of GDF, those of channels and samples of CNT.
+    channels, records, samples and events of GDF, those of channels and samples of CNT.
     """
-    if path.suffix.lower() not in (".fif", ".gdf", ".cnt") or not path.is_file():
+    checks = {".fif": _check_fif, ".gdf": _check_gdf, ".cnt": _check_cnt}
+    if path.suffix.lower() not in checks or not path.is_file():
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        {".fif": _check_fif, ".gdf": _check_gdf, ".cnt": _check_cnt}[path.suffix.lower()](content, path)
+        checks[path.suffix.lower()](content, path)
 
 
 def resembles(begin: bytes) -> str:
@@ -56,6 +62,10 @@ def _check_fif(content: mmap.mmap, path: Path) -> None:
 
 
 def _check_gdf(content: mmap.mmap, path: Path) -> None:
+    """Hold the header, the size of the records and the table of events against the size of the file.
+
+    The layout is of A. Schlögl, GDF: a general dataformat for biosignals, arXiv:cs/0608052.
+    """
     size = len(content)
     if size < 256:
         _refuse(path, size, "a header of 256 bytes", f"{size} bytes")
@@ -65,8 +75,53 @@ def _check_gdf(content: mmap.mmap, path: Path) -> None:
     (n_channels,) = struct.unpack_from("<I" if is_old else "<H", content, 252)
     if n_header != 256 * (n_channels + 1) and (is_old or n_header < 256 * (n_channels + 1)):
         _refuse(path, 184, f"a header of {256 * (n_channels + 1)} bytes for {n_channels} channels", f"{n_header} bytes")
-    if n_header > size or n_records > size:
+    if n_header > size or not 0 < n_records <= size:
         _refuse(path, 236, f"what {size} bytes can hold", f"{n_records} records of {n_channels} channels")
+    record_bytes = _gdf_record(content, path, n_records, n_channels)
+    end = n_header + n_records * record_bytes
+    if end > size:
+        whole = (size - n_header) // record_bytes
+        _refuse(path, 236, f"{n_records} records of {record_bytes} bytes", f"{whole} whole ones", f"{whole} records")
+    if size - end >= 8:
+        _check_gdf_events(content, path, end)
+
+
+def _gdf_record(content: mmap.mmap, path: Path, n_records: int, n_channels: int) -> int:
+    """Return the bytes of a record, once samples of all channels at the fastest rate are known to be few enough."""
+    at = 256 + 216 * n_channels  # the same place in all versions
+    counts = struct.unpack_from(f"<{n_channels}i", content, at)
+    kinds = struct.unpack_from(f"<{n_channels}i", content, at + 4 * n_channels)
+    for k, (count, kind) in enumerate(zip(counts, kinds, strict=True)):
+        if count < 0:
+            _refuse(path, at + 4 * k, "a number of samples in a record", str(count))
+        if kind not in _GDF_WIDTHS:
+            where = at + 4 * (n_channels + k)
+            _refuse(path, where, f"a type of number that is read ({', '.join(map(str, _GDF_WIDTHS))})", str(kind))
+    record_bytes = sum(count * _GDF_WIDTHS[kind] for count, kind in zip(counts, kinds, strict=True))
+    if not record_bytes:
+        _refuse(path, at, "samples in a record", "none")
+    grown = 8 * n_records * max(counts) * n_channels
+    if grown > MOST * max(len(content), 1 << 20):
+        raise FormatError(
+            f"expected channels of similar rates in {path}, got {min(counts)} to {max(counts)} samples in a record, "
+            f"which would take {grown / 1e6:.0f} MB; the header is damaged, or split the file by rate",
+            where=f"byte {at}",
+        )
+    return record_bytes
+
+
+def _check_gdf_events(content: mmap.mmap, path: Path, at: int) -> None:
+    mode = content[at]
+    if content[4:8] < b"1.94":
+        (n_events,) = struct.unpack_from("<I", content, at + 4)
+    else:
+        n_events = int.from_bytes(content[at + 1 : at + 4], "little")
+    if n_events and mode not in (1, 3):  # MNE leaves them all out, or reads them as of mode 1
+        _refuse(path, at, "a table of events in mode 1 or 3", f"mode {mode}", "the samples")
+    n_bytes = n_events * (12 if mode == 3 else 6)  # sample and code; in mode 3 channel and duration too
+    room = len(content) - at - 8
+    if n_bytes > room:
+        _refuse(path, at, f"events that fit into {room} bytes", f"{n_events} of them", "the samples")
 
 
 def _check_cnt(content: mmap.mmap, path: Path) -> None:
