@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 from typing import NoReturn
 
+from bci.acquisition.formats.mat_tree import check_mat
 from bci.errors import FormatError
 
 MOST = 8
@@ -19,9 +20,9 @@ def check(path: Path) -> None:
     """Raise `FormatError` if the header of `path` claims what the file cannot hold.
 
     Only what makes MNE hang or ask for memory without end is looked at: the chain of tags of FIF, the numbers of
-    channels, records, samples and events of GDF, those of channels and samples of CNT.
+    channels, records, samples and events of GDF, those of channels and samples of CNT, the arrays of EEGLAB.
     """
-    checks = {".fif": _check_fif, ".gdf": _check_gdf, ".cnt": _check_cnt}
+    checks = {".fif": _check_fif, ".gdf": _check_gdf, ".cnt": _check_cnt, ".set": check_mat}
     if path.suffix.lower() not in checks or not path.is_file():
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -5,6 +5,7 @@ import signal
 import struct
 import threading
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -83,10 +84,12 @@ def test_a_process_that_ended_while_idle_is_replaced(box, tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is limited on Linux only")
 def test_a_header_that_asks_for_gigabytes_is_refused(box, tmp_path):
-    path = damaged.gdf(tmp_path / "x", WHAT)
+    path = damaged.eeglab(tmp_path / "x", WHAT)
     content = bytearray(path.read_bytes())
-    struct.pack_into("<I", content, len(content) - 16, 0xFFFFFFF0)  # the number of events
-    path.write_bytes(content)
+    at = content.index(struct.pack("<II", 9, 8))  # of a double, where no check before the reader sees it
+    struct.pack_into("<I", content, at + 4, 0xFFFFFFF0)
+    packed = zlib.compress(bytes(content[128:]))
+    path.write_bytes(content[:128] + struct.pack("<II", 15, len(packed)) + packed)
     with pytest.raises(FormatError, match="of memory"):
         read(box, path, "mne_files")
 
