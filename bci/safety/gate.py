@@ -14,8 +14,9 @@ from bci.stream import Flag, listed
 
 BAD = (
     Flag.GAP | Flag.OVERFLOW | Flag.SATURATED | Flag.LEAD_OFF | Flag.CLOCK_JUMP
-    | Flag.SILENT | Flag.FLAT | Flag.NAN | Flag.STALE | Flag.NOISY | Flag.RATE
+    | Flag.SILENT | Flag.FLAT | Flag.NAN | Flag.STALE | Flag.NOISY | Flag.RATE | Flag.REJECTED
 )  # fmt: skip
+"""What closes the gate by default: all but `Flag.REPAIRED`, which says that a fault was taken out of the signal."""
 
 _ROUNDING = 1e-3  # a network in single precision sums to 1 less exactly
 

@@ -53,6 +53,7 @@ class Chain(Block):
                     "make blocks from names with bci.registry.create('blocks', name)"
                 )
         self._steps: list[Program | Block] | None = None
+        self._only: Program | Block | None = None  # step, where there is one
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Prepare all blocks, each for what the one before delivers; return what comes out."""
@@ -71,12 +72,14 @@ class Chain(Block):
             current = after
         if stages or not steps:
             steps.append(Program(stages, begin, current))
-        self._steps = steps
+        self._steps, self._only = steps, steps[0] if len(steps) == 1 else None
         self.delay_s = sum(block.delay_s for block in self.blocks)
         return current
 
     def process(self, chunk: Chunk) -> Chunk:
         """Return the output for `chunk`, of any length."""
+        if self._only is not None:
+            return self._only.process(chunk)
         if self._steps is None:
             raise not_prepared(self)
         for step in self._steps:

@@ -58,7 +58,6 @@ def _columns(n_sections: int, is_unit: bool) -> Callable[..., None]:
     """Return the function that takes any number of channels through `n_sections` sections, tile by tile."""
     wide, eight, four, one = (cascade(n_sections, width, is_unit) for width in (16, 8, 4, 1))
 
-    @njit(nogil=True)
     def columns(x: int, xr: int, y: int, yr: int, rows: int, c: int, z: int, dz: int, sums: int, n: int) -> None:
         at = 0
         while n - at >= 16:
@@ -74,7 +73,10 @@ def _columns(n_sections: int, is_unit: bool) -> Callable[..., None]:
             one(x + 8 * at, xr, y + 8 * at, yr, rows, c, z + 8 * at, dz, sums + 8 * (at % LANES))
             at += 1
 
-    return columns
+    # Code that numba keeps on disk finds its functions by name: two of one name would be taken for each other.
+    columns.__qualname__ = columns.__name__ = f"columns_{'unit' if is_unit else 'any'}_{n_sections}"
+    compiled: Callable[..., None] = njit(nogil=True)(columns)
+    return compiled
 
 
 _any_1, _any_2, _any_3, _any_4, _any_5, _any_6 = (_columns(k, False) for k in (1, 2, 3, 4, 5, 6))

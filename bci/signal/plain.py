@@ -41,7 +41,7 @@ def run(x: Array, y: Array, code: Index, memory: Array) -> int:
     """Do as `bci.signal.engine.run`, all rows at once; a chunk with an unknown value is not begun."""
     if code[CHECKED] and not is_clean(x):
         return 0
-    places: dict[int, Array] = {INPUT: x}
+    places: dict[int, Array] = {INPUT: x, OUTPUT: y}
     rows, first = len(x), int(code[NUMBER])
     words = code[HEADER : HEADER + WORDS * int(code[N_OPERATIONS])].reshape(-1, WORDS).tolist()
     for kind, source, target, n_in, n_out, a, b, c, d, e, f, g in words:
@@ -54,19 +54,25 @@ def run(x: Array, y: Array, code: Index, memory: Array) -> int:
             there = places.get(target)
             if there is None or there.shape != (rows, n_out):
                 there = places[target] = np.empty((rows, n_out))
-            part = here[:, d + g : e + g]
+            part, to = here[:, d + g : e + g], there[:, d:e]
             if kind == FIR:
-                there[:, d:e] = _fir(part, memory, a, b, c)
-            else:
-                there[:, d:e] = _cascade(part, memory, a, b, c, d, n_out) if c else part
+                _fir(part, memory, a, b, c, to)
+            elif c:
+                _cascade(part, memory, a, b, c, d, n_out, to)
+            elif part is not to:
+                to[:] = part
         elif kind == AVERAGE:
-            members = code[a : a + b] if b else np.arange(f, g)
-            targets = np.arange(d, e) if e > d else code[d : d + code[d - 1]]
-            here[:, targets] -= here[:, members].mean(axis=1, keepdims=True)
+            members = here[:, code[a : a + b]] if b else here[:, f:g]
+            mean = (members @ np.full(members.shape[1], 1.0 / members.shape[1]))[:, None]
+            if e > d:
+                here[:, d:e] -= mean
+            else:
+                here[:, code[d : d + code[d - 1]]] -= mean
         else:  # DECIMATE
             places[target] = here = here[-first % a :: a].copy()
             rows, first = len(here), -(-first // a)
-    y[:] = places[OUTPUT]
+    if places[OUTPUT] is not y:
+        y[:] = places[OUTPUT]
     if len(x):
         memory[code[LAST_ROW] : code[LAST_ROW] + x.shape[1]] = x[-1]
     return len(x)
@@ -74,7 +80,8 @@ def run(x: Array, y: Array, code: Index, memory: Array) -> int:
 
 def is_clean(values: Array) -> bool:
     """Return True if every value is a finite number that a signal can have."""
-    return bool((np.abs(values) < LARGEST).all())
+    flat = values.ravel()
+    return bool(np.dot(flat, flat) < LARGEST**2)  # what is not known makes the sum so large, infinite or NaN
 
 
 def load(numbers: NDArray[Any], scales: Array, values: Array) -> None:
@@ -98,16 +105,20 @@ def hold(values: Array, bad: Mask, last: Array, known: Mask) -> bool:
     return bool(bad.any())
 
 
-def _cascade(x: Array, memory: Array, a: int, b: int, c: int, d: int, n_columns: int) -> Array:
+def _cascade(x: Array, memory: Array, a: int, b: int, c: int, d: int, n_columns: int, out: Array) -> None:
     n_sections, is_unit = c % UNIT, c > UNIT
     numbers = memory[a : a + (1 + 3 * n_sections if is_unit else 5 * n_sections)].tobytes()
     state = memory[b : b + 2 * n_sections * n_columns].reshape(2 * n_sections, n_columns)[:, d : d + x.shape[1]]
-    out = np.empty(x.shape)
+    both = np.empty((min(len(x), _BLOCK) + len(state), x.shape[1]))
+    both[-len(state) :] = state
     for begin in range(0, len(x), _BLOCK):
         part = x[begin : begin + _BLOCK]
-        both = _block(numbers, is_unit, len(part)) @ np.concatenate([part, state])
-        out[begin : begin + _BLOCK], state[:] = both[: len(part)], both[len(part) :]
-    return out
+        rows = both[-len(state) - len(part) :]
+        rows[: len(part)] = part
+        made = _block(numbers, is_unit, len(part)) @ rows
+        out[begin : begin + len(part)] = made[: len(part)]
+        both[-len(state) :] = made[len(part) :]
+    state[:] = both[-len(state) :]
 
 
 @functools.lru_cache(maxsize=256)
@@ -133,14 +144,13 @@ def _block(numbers: bytes, is_unit: bool, n_samples: int) -> Array:
     return np.array(outputs + states)
 
 
-def _fir(x: Array, memory: Array, a: int, b: int, n_taps: int) -> Array:
+def _fir(x: Array, memory: Array, a: int, b: int, n_taps: int, out: Array) -> None:
     before = memory[b : b + (n_taps - 1) * x.shape[1]].reshape(n_taps - 1, x.shape[1])
-    taps, out = memory[a : a + n_taps].tobytes(), np.empty(x.shape)
+    taps = memory[a : a + n_taps].tobytes()
     for begin in range(0, len(x), _BLOCK):
         rows = np.concatenate([before, x[begin : begin + _BLOCK]])
         out[begin : begin + _BLOCK] = _sums(taps, len(rows) - len(before)) @ rows
         before[:] = rows[len(rows) - len(before) :]
-    return out
 
 
 @functools.lru_cache(maxsize=256)

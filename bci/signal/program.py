@@ -79,7 +79,9 @@ class Program:
             values = _empty((n_samples, self._n_outputs))
             done = self._run(data, values, self._code, self._memory)
             line.next = line.expected = start + n_samples
-            flags = _OK if done == n_samples or not self._finish(data, values, done, start) else Flag.NAN
+            flags = _OK
+            if done != n_samples and self._finish(data, values, done, start):
+                flags = Flag.NAN
             return whole_chunk(values, chunk.times, start, self.out_info, chunk.events, flags)
         flags, restart = line.follow(chunk)
         if restart and n_samples:

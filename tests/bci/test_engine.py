@@ -264,6 +264,18 @@ def test_numbers_of_every_type_are_taken_with_their_scale(number):
     assert out.tobytes() == expected.tobytes()
 
 
+def test_rows_that_can_be_written_to_give_the_same_as_rows_that_cannot():
+    """Two types for the compiler: code from its cache and code made now must not be mixed up."""
+    stages, data = [SosStage(DESIGNS["band-pass"], np.ones(20, bool)), MatrixStage(np.eye(20))], noise(90, 20)
+    out = []
+    for rows in (data, read_only(data)):
+        tape = Assembly(stages, 20)
+        out.append(np.empty((90, 20)))
+        kernels.run(rows, out[-1], tape.code, tape.memory)
+    assert out[0].tobytes() == out[1].tobytes()
+    assert np.allclose(out[0], signal.sosfilt(DESIGNS["band-pass"], data, axis=0), rtol=0, atol=1e-11)
+
+
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda program: pickle.loads(pickle.dumps(program))])
 def test_a_copy_goes_its_own_way(duplicate):
     stages = [SosStage(DESIGNS["band-pass"], np.ones(4, bool)), FirStage(np.ones(9), np.ones(4, bool))]

@@ -112,7 +112,7 @@ def test_other_unit_is_refused(tmp_path):
 def test_other_chain_is_refused(tmp_path):
     path = saved(tmp_path)
     passport.load(path, blocks=[Reference(), Bandpass(8.0, 30.0)])
-    with pytest.raises(ConfigError, match=r"Bandpass\(high_hz=30.0, low_hz=8.0.*got Notch"):
+    with pytest.raises(ConfigError, match=r"Bandpass\(.*high_hz=30.0, low_hz=8.0.*got Notch"):
         passport.load(path, blocks=[Notch(50.0), Bandpass(8.0, 30.0)])
 
 
