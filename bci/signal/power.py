@@ -10,7 +10,8 @@ import numpy as np
 from bci.errors import ConfigError
 from bci.ports import Block
 from bci.signal.stages import Line, not_prepared, signal_columns
-from bci.stream import Chunk, Event, Flag, StreamInfo
+from bci.signal.thinned import Thinned
+from bci.stream import Chunk, Flag, StreamInfo
 
 
 class BinPower(Block):
@@ -52,8 +53,8 @@ class BinPower(Block):
             )
         self.bin_s, self.measure = bin_s, measure
         self._line: Line | None = None
-        self._flags, self._is_whole = Flag.OK, True
-        self._events: list[Event] = []
+        self._waiting = Thinned(self._place)
+        self._is_whole = True
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Allocate for `info`; return it with the new rate."""
@@ -82,11 +83,10 @@ class BinPower(Block):
         if self._line is None:
             raise not_prepared(self)
         flags, restart = self._line.follow(chunk)
-        self._events += [replace(e, sample=e.sample // self.factor) for e in chunk.events]
+        self._waiting.take(chunk.events, flags)
         if restart:
             self._sums[:] = 0.0
             self._is_whole = chunk.start % self.factor == 0
-        self._flags |= flags & ~(Flag.NAN | Flag.SILENT)
         first, n = chunk.start // self.factor, chunk.stop // self.factor - chunk.start // self.factor
         bins = np.empty((n, len(self._sums)))
         if chunk.n_samples:
@@ -96,22 +96,18 @@ class BinPower(Block):
         times = chunk.times[last :: self.factor]
         if n and not self._is_whole:
             first, n, bins, times, self._is_whole = first + 1, n - 1, bins[1:], times[1:], True
-        out_flags = flags & Flag.SILENT
-        if n:
-            out_flags |= self._flags | (Flag.NAN if np.isnan(bins).any() else Flag.OK)
-            self._flags = Flag.OK if chunk.stop % self.factor == 0 else flags & ~(Flag.NAN | Flag.SILENT | Flag.GAP)
-        return Chunk(bins, times, first, self._out_info, self._due(first + n), out_flags)
+        begun = flags if chunk.stop % self.factor else Flag.OK
+        out_flags = self._waiting.flags(n, bool(np.isnan(bins).any()), flags, begun)
+        return Chunk(bins, times, first, self._out_info, self._waiting.events(first + n), out_flags)
+
+    def _place(self, number: int) -> int:
+        """Return the bin that the sample of this number belongs to."""
+        return number // self.factor
 
     def reset(self) -> None:
         """Forget all samples, keep the settings."""
-        self._flags, self._is_whole = Flag.OK, True
-        self._events = []
+        self._waiting.reset()
+        self._is_whole = True
         if self._line is not None:
             self._line.reset()
             self._sums[:] = 0.0
-
-    def _due(self, stop: int) -> tuple[Event, ...]:
-        """Return the events whose sample is out by now; the others wait for theirs."""
-        due = tuple(e for e in self._events if e.sample < stop)
-        self._events = [e for e in self._events if e.sample >= stop]
-        return due

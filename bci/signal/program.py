@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from bci.signal.assembly import HEADER, NUMBER, Assembly
 from bci.signal.runners import one_by_one, runner
 from bci.signal.stages import Array, BringsRunner, DecimateStage, Line, Mask, Stage, fuse
-from bci.stream import Chunk, Event, Flag, StreamInfo, read_only, whole_chunk
+from bci.signal.thinned import Thinned
+from bci.stream import Chunk, Flag, StreamInfo, read_only, whole_chunk
 
 _DOUBLE, _OK, _empty = np.dtype(np.float64), Flag.OK, np.empty
 
@@ -58,7 +59,7 @@ class Program:
         self._run, self._load, self._hold = kernels.run, kernels.load, kernels.hold
         self._n_outputs = out_info.n_channels
         self._factor = int(np.prod([s.factor for s in self.stages if isinstance(s, DecimateStage)], dtype=np.int64))
-        self._grid = _Grid(self._factor)
+        self._waiting = Thinned(partial(_ceil, self._factor))
         self._known = np.zeros(info.n_channels, np.uint8)
         self._is_steady = self._is_fast = False
         self._line = Line(info)
@@ -110,7 +111,7 @@ class Program:
         if not self._is_compiled:
             return self._step_by_step(data, number)
         n_samples = len(data)
-        values = _empty((n_samples if self._factor == 1 else self._grid.count(number, n_samples), self._n_outputs))
+        values = _empty((n_samples if self._factor == 1 else self._count(number, n_samples), self._n_outputs))
         done = 0
         if self._is_steady:
             self._code[NUMBER] = number
@@ -120,7 +121,7 @@ class Program:
     def reset(self) -> None:
         """Forget all samples."""
         self._line.reset()
-        self._grid.reset()
+        self._waiting.reset()
         self._restart()
 
     def _restart(self) -> None:
@@ -157,44 +158,23 @@ class Program:
             values[bad.astype(bool)] = np.nan
         return values, unknown
 
+    def _count(self, number: int, n_samples: int) -> int:
+        """Return how many of `n_samples` from `number` on are kept."""
+        return _ceil(self._factor, number + n_samples) - _ceil(self._factor, number)
+
     def _decimated(self, chunk: Chunk, flags: Flag) -> Chunk:
         """Return the kept samples with their numbers, times, events and flags; may be empty."""
-        grid, n_samples = self._grid, len(chunk.data)
-        first = -(-chunk.start // self._factor)
+        first = _ceil(self._factor, chunk.start)
         values, unknown = np.empty((0, self._n_outputs)), False
-        if n_samples:
+        if len(chunk.data):
             values, unknown = self.run(chunk.data, chunk.start)
         times = chunk.times[first * self._factor - chunk.start :: self._factor]
-        events, flags = grid.follow(chunk, first + len(values), flags, len(values), unknown)
+        self._waiting.take(chunk.events, flags)
+        events = self._waiting.events(first + len(values))
+        if len(chunk.data):
+            flags = self._waiting.flags(len(values), unknown, flags)
         return whole_chunk(values, read_only(times), first, self.out_info, events, flags)
 
 
-class _Grid:
-    """Events and flags of a stream whose rate is lowered: they wait for the next kept sample."""
-
-    def __init__(self, factor: int) -> None:
-        self._factor = factor
-        self.reset()
-
-    def reset(self) -> None:
-        self._flags = Flag.OK
-        self._events: list[Event] = []
-
-    def count(self, number: int, n_samples: int) -> int:
-        """Return how many of `n_samples` from `number` on are kept."""
-        return -(-(number + n_samples) // self._factor) + (-number // self._factor)
-
-    def follow(
-        self, chunk: Chunk, stop: int, flags: Flag, n_kept: int, unknown: bool
-    ) -> tuple[tuple[Event, ...], Flag]:
-        """Return the events and flags that go out with the kept samples, the last of them before `stop`."""
-        # What is unknown shows in the kept samples; silence is over once there are some.
-        self._flags |= flags & ~(Flag.NAN | Flag.SILENT)
-        self._events += [replace(e, sample=-(-e.sample // self._factor)) for e in chunk.events]
-        if n_kept:
-            flags, self._flags = self._flags | (Flag.NAN if unknown else Flag.OK), Flag.OK
-        elif len(chunk.data):
-            flags &= Flag.SILENT
-        due = tuple(e for e in self._events if e.sample < stop)
-        self._events = [e for e in self._events if e.sample >= stop]
-        return due, flags
+def _ceil(factor: int, number: int) -> int:
+    return -(-number // factor)

@@ -13,7 +13,8 @@ from bci.ports import Block
 from bci.signal.fir import History, blocks
 from bci.signal.program import Program
 from bci.signal.stages import Array, Line, Mask, Runner, not_prepared
-from bci.stream import Chunk, Event, Flag, Kind, StreamInfo
+from bci.signal.thinned import Thinned
+from bci.stream import Chunk, Kind, StreamInfo
 
 _LARGEST = 10_000
 _MOST = 1000
@@ -67,8 +68,7 @@ class Resample(Block):
             )
         self.to_hz, self.passband, self.attenuation_db = to_hz, passband, attenuation_db
         self._program: Program | None = None
-        self._flags = Flag.OK
-        self._events: list[Event] = []
+        self._waiting = Thinned(self._place)
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Design the filter for `info`; return it with the new rate."""
@@ -89,12 +89,10 @@ class Resample(Block):
         if self._program is None:
             raise not_prepared(self)
         flags, restart = self._line.follow(chunk)
-        # What is unknown shows in the samples that come out; silence is over once there are some.
-        self._flags |= flags & ~(Flag.NAN | Flag.SILENT)
-        self._events += [replace(e, sample=-(-e.sample * self.up // self.down)) for e in chunk.events]
-        first, stop = (-(-number * self.up // self.down) for number in (chunk.start, chunk.stop))
+        self._waiting.take(chunk.events, flags)
+        first, stop = self._place(chunk.start), self._place(chunk.stop)
         if chunk.n_samples == 0:
-            return Chunk.empty(self._out_info, first, flags, self._due(first))
+            return Chunk.empty(self._out_info, first, flags, self._waiting.events(first))
         if restart:
             self._program.reset()
         self._runner.seek(chunk.start)
@@ -102,25 +100,19 @@ class Resample(Block):
         place = np.arange(first, stop, dtype=np.int64) * self.down
         at, phase = place // self.up - chunk.start, place % self.up
         times = chunk.times[at] + phase / (self.up * chunk.info.sfreq)
-        out_flags = flags & Flag.SILENT
-        if stop > first:
-            out_flags = self._flags | (Flag.NAN if unknown else Flag.OK)
-            self._flags = Flag.OK
-        return Chunk(values, times, first, self._out_info, self._due(stop), out_flags)
+        out_flags = self._waiting.flags(stop - first, unknown, flags)
+        return Chunk(values, times, first, self._out_info, self._waiting.events(stop), out_flags)
 
     def reset(self) -> None:
         """Forget all samples, keep the settings."""
-        self._flags = Flag.OK
-        self._events = []
+        self._waiting.reset()
         if self._program is not None:
             self._program.reset()
             self._line.reset()
 
-    def _due(self, stop: int) -> tuple[Event, ...]:
-        """Return the events whose sample is out by now; the others wait for theirs."""
-        due = tuple(e for e in self._events if e.sample < stop)
-        self._events = [e for e in self._events if e.sample >= stop]
-        return due
+    def _place(self, number: int) -> int:
+        """Return the first output sample at or after input sample `number`."""
+        return -(-number * self.up // self.down)
 
 
 def _ratio(to_hz: float, sfreq: float) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from bci.ports import Block
 from bci.signal.filters import Bandpass
 from bci.signal.power import BinPower
 from bci.signal.stages import Line, not_prepared, signal_columns
-from bci.stream import Chunk, Event, Flag, StreamInfo
+from bci.signal.thinned import Thinned
+from bci.stream import Chunk, Flag, StreamInfo
 
 Array = NDArray[np.float64]
 
@@ -96,8 +97,8 @@ class SpikeCount(Block):
         self.refractory_s, self.memory_s, self.calibrate_s = refractory_s, memory_s, calibrate_s
         self.thresholds_uv = None if thresholds_uv is None else tuple(thresholds_uv)
         self._line: Line | None = None
-        self._flags, self._is_whole = Flag.OK, True
-        self._events: list[Event] = []
+        self._waiting = Thinned(self._place)
+        self._is_whole = True
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Allocate for `info`; return it with the new names and rate."""
@@ -128,25 +129,26 @@ class SpikeCount(Block):
         if self._line is None:
             raise not_prepared(self)
         flags, restart = self._line.follow(chunk)
-        self._events += [replace(e, sample=e.sample // self.factor) for e in chunk.events]
+        self._waiting.take(chunk.events, flags)
         begun = chunk.start % self.factor
         if restart:
             self._begun_bin[:] = 0.0
             self._past[:] = -(2**60), -(2**60)
             self._past[:, 0] = chunk.start - 1
             self._is_whole = begun == 0
-        self._flags |= flags & ~(Flag.NAN | Flag.SILENT)
         first = chunk.start // self.factor
         n = chunk.stop // self.factor - first
         bins = self._count(chunk, begun, n)
         times = chunk.times[self.factor - 1 - begun :: self.factor]
         if n and not self._is_whole:
             first, n, bins, times, self._is_whole = first + 1, n - 1, bins[1:], times[1:], True
-        out_flags = flags & Flag.SILENT
-        if n:
-            out_flags |= self._flags | (Flag.NAN if np.isnan(bins).any() else Flag.OK)
-            self._flags = Flag.OK if chunk.stop % self.factor == 0 else flags & ~(Flag.NAN | Flag.SILENT | Flag.GAP)
-        return Chunk(bins, times, first, self._out_info, self._due(first + n), out_flags)
+        begun = flags if chunk.stop % self.factor else Flag.OK
+        out_flags = self._waiting.flags(n, bool(np.isnan(bins).any()), flags, begun)
+        return Chunk(bins, times, first, self._out_info, self._waiting.events(first + n), out_flags)
+
+    def _place(self, number: int) -> int:
+        """Return the bin that the sample of this number belongs to."""
+        return number // self.factor
 
     def reset(self) -> None:
         """Forget all samples and what was learned from them."""
@@ -154,8 +156,8 @@ class SpikeCount(Block):
             return
         n = len(self._signals)
         self._line.reset()
-        self._flags, self._is_whole = Flag.OK, True
-        self._events = []
+        self._waiting.reset()
+        self._is_whole = True
         self._begun_bin = np.zeros(n)
         self._past: NDArray[np.int64] = np.zeros((n, 2), np.int64)
         self._seen, self._counts = np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -203,12 +205,6 @@ class SpikeCount(Block):
         )  # fmt: skip
         self._begun_bin[:] = bins[n] if len(bins) > n else 0.0
         return bins[:n]
-
-    def _due(self, stop: int) -> tuple[Event, ...]:
-        """Return the events whose bin is out by now; the others wait for theirs."""
-        due = tuple(e for e in self._events if e.sample < stop)
-        self._events = [e for e in self._events if e.sample >= stop]
-        return due
 
 
 class ThresholdCrossings(SpikeCount):

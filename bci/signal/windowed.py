@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from bci.errors import ConfigError
 from bci.ports import Block
 from bci.signal.stages import Array, Line, not_prepared, signal_columns
-from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
+from bci.signal.thinned import Thinned
+from bci.stream import Channel, Chunk, Flag, Kind, StreamInfo
 
 _LONG_AGO = np.iinfo(np.int64).min
 
@@ -140,7 +141,7 @@ class WindowedBlock(Block, ABC):
         flags, restart = self._line.follow(chunk)
         if restart:
             self._restart(chunk.start)
-        self._events += [replace(e, sample=e.sample // self.step) for e in chunk.events]
+        self._waiting.take(chunk.events, Flag.OK)
         self._note(chunk, flags)
         n_ends = chunk.stop // self.step - chunk.start // self.step
         rows = np.empty((n_ends, len(self._first)))
@@ -150,11 +151,11 @@ class WindowedBlock(Block, ABC):
         times = chunk.times[last :: self.step][n_ends - n_rows :]
         rows = rows[n_ends - n_rows :]
         out_flags = self._flags(rows, (stop - n_rows + 1) * self.step - self.length) | (flags & Flag.SILENT)
-        return Chunk(rows, times, stop - n_rows, self._out_info, self._due(stop), out_flags)
+        return Chunk(rows, times, stop - n_rows, self._out_info, self._waiting.events(stop), out_flags)
 
     def reset(self) -> None:
         """Forget all samples, keep the settings."""
-        self._events: list[Event] = []
+        self._waiting = Thinned(self._place)
         self._flagged: dict[Flag, int] = {}
         self._carried, self._after_gap = Flag.OK, False
         if self._line is not None:
@@ -165,7 +166,7 @@ class WindowedBlock(Block, ABC):
         self._segment = start
         self._flagged.clear()  # no window to come has samples from before
         # Where the numbers began again, what waits for a later step would wait for ever.
-        self._events = [e for e in self._events if e.sample <= start // self.step]
+        self._waiting.forget(start // self.step)
         self._last[:] = 0.0
         self._seen[:] = 0
         self._unknown_at[:] = _LONG_AGO
@@ -217,11 +218,9 @@ class WindowedBlock(Block, ABC):
             found |= flags
         return found | (Flag.NAN if np.isnan(rows).any() else Flag.OK)
 
-    def _due(self, stop: int) -> tuple[Event, ...]:
-        """Return the events whose step is over by now; the others wait for its end."""
-        due = tuple(e for e in self._events if e.sample < stop)
-        self._events = [e for e in self._events if e.sample >= stop]
-        return due
+    def _place(self, number: int) -> int:
+        """Return the row that the sample of this number belongs to."""
+        return number // self.step
 
 
 class Features(Block):
