@@ -73,7 +73,9 @@ class Assembly:
             self._placed.append(self._place(stage, widths[-1]))
             widths.append(self._placed[-1].n_out)
         self._rows = max(16, min(_MOST_ROWS, _BLOCK_VALUES // max(widths)))
-        self._scratch = [self._keep(np.zeros(self._rows * max(widths))) for _ in range(2)]
+        self._last_change = max((k for k, p in enumerate(self._placed) if p.changes_columns), default=0)
+        room = self._rows * max(widths) if self._last_change else 0
+        self._scratch = [self._keep(np.zeros(room)) for _ in range(2)]
         self._sums = self._keep(np.zeros(self._rows * LANES))
         last = self._keep(np.zeros(n_channels))
         nowhere = self._keep(np.zeros(max(widths)))
@@ -123,16 +125,13 @@ class Assembly:
                 self._placed[k] = replace(placed, histories=kept)
 
     def _write(self, placed: Sequence[_Placed], n_channels: int, last: int, checked: bool) -> NDArray[np.int64]:
-        changing = [
-            k for k, p in enumerate(placed) if isinstance(p.stage, BankStage | PickStage | MatrixStage | DecimateStage)
-        ]
         lists = _Lists()
         operations: list[list[int]] = []
         source = INPUT
         for k, one in enumerate(placed):
-            if k >= max(changing, default=0):
+            if k >= self._last_change or len(placed) == 1:
                 target = OUTPUT
-            elif k in changing or source == INPUT:
+            elif one.changes_columns or source == INPUT:
                 target = self._scratch[source == self._scratch[0]]
             else:
                 target = source
@@ -194,6 +193,11 @@ class _Placed:
         if isinstance(stage, DecimateStage):
             return [_operation(DECIMATE, *both, a=stage.factor)]
         raise TypeError(f"the engine has no operation for a stage of type {type(stage).__name__}")
+
+    @property
+    def changes_columns(self) -> bool:
+        """Whether it cannot work in place."""
+        return isinstance(self.stage, BankStage | PickStage | MatrixStage | DecimateStage)
 
     def sums_of(self, before: _Placed | None) -> bool:
         """Return True if this is an average of just the columns that the cascade `before` filters last."""
