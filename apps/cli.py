@@ -317,6 +317,34 @@ def run(as_json: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "--device",
+    default=None,
+    metavar="SPEC",
+    help="Another source than the file says: " + _DEVICE_HELP,
+    shell_complete=_complete_device,
+)
+@click.option("--rate", "rate_hz", default=None, type=above(0), help="Sampling rate in Hz; opens no device.")
+@click.option("--channels", default="C3,Cz,C4", show_default=True, help="With --rate: names of EEG channels.")
+@click.option("--plot", default=None, type=click.Path(path_type=Path), help="Also draw it into this file (.png, .pdf).")
+@click.option("--measure", is_flag=True, help="Also measure what a chunk costs on this machine.")
+@json_option
+def chain(as_json: bool, **options: Any) -> None:
+    """Show the signal chain of the session that the TOML file CONFIG describes: blocks, delays, response.
+
+    \b
+    bci chain examples/session.toml
+    bci chain examples/session.toml --plot chain.png --measure
+    bci chain examples/session.toml --rate 500 --channels C3,C4,Cz,Pz    without the device
+    """
+    from bci.apps.chain_view import show_chain
+
+    result = show_chain(options.pop("config"), **options)
+    click.echo(json.dumps(result) if as_json else result["text"])
+
+
+@main.command()
 @decoder_option("imagery")
 @click.option("--subject", "subjects", multiple=True, help="Only these people, as in S001; all by default.")
 @click.option(

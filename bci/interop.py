@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import DataError
+from bci.signal.pieces import ROWS
 from bci.signal.spatial import SpatialFilter
-from bci.stream import Channel, Chunk, Event, Kind, StreamInfo
-from bci.units import factor
+from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
+from bci.units import factor, is_voltage
 
 if TYPE_CHECKING:
     import mne
+
+    from bci.signal.chain import Chain
 
 _TO_MNE = {
     Kind.EEG: "eeg", Kind.EOG: "eog", Kind.EMG: "emg", Kind.ECG: "ecg", Kind.GAZE: "eyegaze", Kind.TRIG: "stim",
@@ -55,28 +60,100 @@ def from_raw(
     events : tuple of Event
         The annotations, and what rises on the trigger channel (its code as text); times in s since the first sample.
     """
-    kinds = raw.get_channel_types()
-    channels, scales = [], []
-    for name, kind, entry in zip(raw.ch_names, kinds, raw.info["chs"], strict=True):
-        in_volts = kind in _VOLTS
-        where = np.asarray(entry["loc"][:3], dtype=float)
-        known = in_volts and np.isfinite(where).all() and where.any()
-        position = (float(where[0]), float(where[1]), float(where[2])) if known else None
-        channels.append(Channel(name, _FROM_MNE.get(kind, Kind.MISC), "uV" if in_volts else "", position))
-        scales.append(1e6 if in_volts else 1.0)
-    sfreq = float(raw.info["sfreq"])
-    info = StreamInfo("mne", sfreq, tuple(channels))
+    info = describe_info(raw.info)
     spans = spans or [(0, raw.n_times)]
-    data = make((sum(end - begin for begin, end in spans), len(channels)))
-    step = max(1, _BLOCK // max(1, len(channels)))
+    data = make((sum(end - begin for begin, end in spans), info.n_channels))
+    step = max(1, _BLOCK // info.n_channels)
     row = 0
     for begin, end in spans:
         for first in range(begin, end, step):
             last = min(first + step, end)
-            np.multiply(raw[:, first:last][0].T, scales, out=data[row : row + last - first])
+            np.multiply(raw[:, first:last][0].T, _scales(info), out=data[row : row + last - first])
             row += last - first
             progress(row / len(data))
-    return data, info, _events(raw, sfreq)
+    return data, info, _events(raw, info.sfreq)
+
+
+def stream_raw(
+    raw: mne.io.BaseRaw, gaps: str | Sequence[str] = (), progress: Callable[[float], None] = lambda _: None
+) -> tuple[StreamInfo, Iterator[Chunk]]:
+    """Return what an MNE recording is, and its samples as chunks, read block by block.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        The recording.
+    gaps : str or sequence of str
+        What annotations begin with that stand for lost samples, as in "BAD": filters start anew behind them. One
+        without duration ("BAD boundary", where recordings were joined) is a gap of unknown length. Those of single
+        channels do not count.
+    progress : callable
+        Told how much was taken, 0 to 1.
+    """
+    info = describe_info(raw.info)
+    return info, _chunks(raw, info, _spans(raw, (gaps,) if isinstance(gaps, str) else tuple(gaps)), progress)
+
+
+def run_raw(
+    chain: Chain,
+    raw: mne.io.BaseRaw,
+    gaps: str | Sequence[str] = (),
+    progress: Callable[[float], None] = lambda _: None,
+) -> mne.io.RawArray:
+    """Return a recording as a chain would have made it live.
+
+    Parameters
+    ----------
+    chain : Chain
+        A copy of it runs.
+    raw : mne.io.BaseRaw
+        The recording.
+    gaps : str or sequence of str
+        See `stream_raw`; samples inside are NaN in what comes out.
+    progress : callable
+        Told how much is done, 0 to 1.
+
+    Returns
+    -------
+    mne.io.RawArray
+        In volts, with all annotations where they were; the signal is later by `chain.delay_s`, as it is live. What is
+        no voltage any more (power, phase) is of type "misc".
+
+    Raises
+    ------
+    DataError
+        If nothing comes out.
+    """
+    info, chunks = stream_raw(raw, gaps, progress)
+    ready = copy.deepcopy(chain)
+    out_info = ready.prepare(info)
+    made = [chunk for chunk in map(ready.process, chunks) if chunk.n_samples]
+    if not made:
+        raise DataError(
+            f"expected samples to come out of the chain, got none of {raw.n_times}; give a longer recording"
+        )
+    n_samples = max(made[-1].stop, int(raw.n_times * out_info.sfreq / info.sfreq + 1e-6))
+    data = np.full((n_samples, out_info.n_channels), np.nan)
+    for chunk in made:
+        data[chunk.start : chunk.stop] = chunk.data
+    return like_raw(data, out_info, raw)
+
+
+def like_raw(data: NDArray[np.float64], info: StreamInfo, raw: mne.io.BaseRaw) -> mne.io.RawArray:
+    """Return `data`, shape (n_samples, n_channels), with the date, the annotations and the bad channels of `raw`."""
+    import mne
+
+    kept = [
+        replace(c, kind=Kind.MISC) if _TO_MNE.get(c.kind) in _VOLTS and not is_voltage(c.unit) else c
+        for c in info.channels
+    ]
+    made = _raw_array(data, replace(info, channels=tuple(kept)), round(raw.first_samp * info.sfreq / raw.info["sfreq"]))
+    made.info["bads"] = [name for name in raw.info["bads"] if name in made.ch_names]
+    made.set_meas_date(raw.info["meas_date"])
+    marks = raw.annotations
+    onset = marks.onset - raw.first_samp / raw.info["sfreq"]
+    made.set_annotations(mne.Annotations(onset, marks.duration, marks.description), verbose="error")
+    return made
 
 
 def to_raw(
@@ -106,14 +183,7 @@ def to_raw(
         data, info, events, gaps = _join(list(data), events)
     if info is None or data.ndim != 2 or data.shape[1] != info.n_channels:
         raise DataError(f"to_raw needs samples of shape (n_samples, n_channels) and their StreamInfo, got {data.shape}")
-    kinds = [_TO_MNE.get(c.kind, "misc") for c in info.channels]
-    scale = [c.scale * (factor(c.unit, "V") if k in _VOLTS else 1.0) for c, k in zip(info.channels, kinds, strict=True)]
-    made = mne.create_info(info.ch_names, info.sfreq, kinds, verbose="error")
-    raw = mne.io.RawArray(data.T * np.array(scale)[:, None], made, verbose="error")
-    places = {c.name: c.position for c, k in zip(info.channels, kinds, strict=True) if k == "eeg" and c.position}
-    if places:
-        montage = mne.channels.make_dig_montage(places, coord_frame="head")
-        raw.set_montage(montage, on_missing="ignore", verbose="error")
+    raw = _raw_array(data, info)
     marks = [(e.sample / info.sfreq, 0.0, e.code) for e in events]
     marks += [(first / info.sfreq, n / info.sfreq, "BAD_gap") for first, n in gaps]
     onset, duration, text = zip(*marks, strict=True) if marks else ((), (), ())
@@ -157,6 +227,107 @@ def from_ica(ica: mne.preprocessing.ICA, exclude: Sequence[int] | None = None) -
     taken = list(exclude)
     back = scale[:, None] * (axes.T @ ica.mixing_matrix_)[:, taken]
     return SpatialFilter(np.eye(len(names)) - back @ unmixing[taken], names, names)
+
+
+def places_of(montage: Any) -> dict[str, tuple[float, float, float]]:
+    """Return where the electrodes of a montage are, m, head coordinates."""
+    import mne
+
+    names = list(montage.ch_names)
+    info = mne.create_info(names, 1.0, "eeg", verbose="error").set_montage(montage, verbose="error")
+    return {c.name: c.position for c in describe_info(info).channels if c.position}
+
+
+def projection(projectors: Sequence[Any], names: list[str]) -> NDArray[np.float64]:
+    """Return the matrix of projectors for the channels `names`, shape (n_channels, n_channels)."""
+    import mne
+
+    info = mne.create_info(names, 1.0, "eeg", verbose="error")
+    raw = mne.io.RawArray(np.eye(len(names)), info, verbose="error")
+    made = raw.add_proj([p.copy() for p in projectors], verbose="error").apply_proj(verbose="error")
+    matrix: NDArray[np.float64] = made.get_data()
+    return matrix
+
+
+def default_taps(sfreq: float, low_hz: float, high_hz: float) -> NDArray[np.float64] | None:
+    """Return the filter that MNE designs by default for a band; None where it passes everything."""
+    import mne
+
+    low, high = low_hz if low_hz > 0 else None, high_hz if 0 < high_hz < sfreq / 2 else None
+    if low is None and high is None:
+        return None
+    taps: NDArray[np.float64] = mne.filter.create_filter(None, sfreq, low, high, verbose="error")
+    return taps
+
+
+def _raw_array(data: NDArray[Any], info: StreamInfo, first_samp: int = 0) -> mne.io.RawArray:
+    import mne
+
+    kinds = [_TO_MNE.get(c.kind, "misc") for c in info.channels]
+    scale = [c.scale * (factor(c.unit, "V") if k in _VOLTS else 1.0) for c, k in zip(info.channels, kinds, strict=True)]
+    made = mne.create_info(info.ch_names, info.sfreq, kinds, verbose="error")
+    raw = mne.io.RawArray(data.T * np.array(scale)[:, None], made, first_samp, verbose="error")
+    places = {c.name: c.position for c, k in zip(info.channels, kinds, strict=True) if k == "eeg" and c.position}
+    if places:
+        montage = mne.channels.make_dig_montage(places, coord_frame="head")
+        raw.set_montage(montage, on_missing="ignore", verbose="error")
+    return raw
+
+
+def describe_info(info: Any) -> StreamInfo:
+    """Return what an `mne.Info` is as a stream of chunks, which are in µV where MNE has volts."""
+    import mne
+
+    channels = []
+    for k, entry in enumerate(info["chs"]):
+        kind = mne.channel_type(info, k)
+        where = np.asarray(entry["loc"][:3], dtype=float)
+        known = kind in _VOLTS and np.isfinite(where).all() and where.any()
+        position = (float(where[0]), float(where[1]), float(where[2])) if known else None
+        unit = "uV" if kind in _VOLTS else ""
+        channels.append(Channel(entry["ch_name"], _FROM_MNE.get(kind, Kind.MISC), unit, position))
+    return StreamInfo("mne", float(info["sfreq"]), tuple(channels))
+
+
+def _scales(info: StreamInfo) -> list[float]:
+    """Return what MNE's numbers are multiplied with."""
+    return [1e6 if c.unit == "uV" else 1.0 for c in info.channels]
+
+
+def _chunks(
+    raw: mne.io.BaseRaw,
+    info: StreamInfo,
+    spans: list[tuple[int, int]],
+    progress: Callable[[float], None],
+) -> Iterator[Chunk]:
+    waiting = list(_events(raw, info.sfreq))
+    for k, (first, end) in enumerate(spans):
+        for begin in range(first, end, ROWS):
+            stop = min(begin + ROWS, end)
+            data = np.multiply(raw[:, begin:stop][0].T, _scales(info), order="C")
+            due, waiting = [e for e in waiting if e.sample < stop], [e for e in waiting if e.sample >= stop]
+            flags = Flag.GAP if begin == first and (k or first) else Flag.OK
+            yield Chunk(data, np.arange(begin, stop) / info.sfreq, begin, info, tuple(due), flags)
+            progress(stop / raw.n_times)
+
+
+def _spans(raw: mne.io.BaseRaw, gaps: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Return the stretches between gaps, as first sample and the one after the last; none is empty."""
+    marks, sfreq = raw.annotations, float(raw.info["sfreq"])
+    lost = []
+    for onset, duration, text, names in zip(
+        marks.onset, marks.duration, marks.description, marks.ch_names, strict=True
+    ):
+        if gaps and not names and str(text).startswith(gaps):
+            at_s = float(onset) - raw.first_samp / sfreq
+            begin, end = (int(np.ceil(t * sfreq - 1e-3)) for t in (at_s, at_s + float(duration)))
+            lost.append((max(begin, 0), min(end, raw.n_times)))
+    spans, at = [], 0
+    for begin, end in sorted(lost):
+        if begin > at:
+            spans.append((at, begin))
+        at = max(at, end)
+    return [*spans, *([(at, raw.n_times)] if at < raw.n_times else [])]
 
 
 def _events(raw: mne.io.BaseRaw, sfreq: float) -> tuple[Event, ...]:

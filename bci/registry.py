@@ -42,6 +42,8 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "highpass": "bci.signal.filters:Highpass",
             "lowpass": "bci.signal.filters:Lowpass",
             "fir": "bci.signal.fir:Fir",
+            "fixed-filter": "bci.signal.fixed:FixedFilter",
+            "places": "bci.signal.fixed:Places",
             "filter-bank": "bci.signal.bank:FilterBank",
             "notch": "bci.signal.filters:Notch",
             "detrend": "bci.signal.detrend:Detrend",

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bci.errors import ConfigError, DataError
+from bci.errors import ConfigError
 from bci.ports import Block
 from bci.signal.marks import MarksSamples
+from bci.signal.pieces import pieces
 from bci.signal.program import Program
 from bci.signal.stages import BringsRunner, HasStages, Stage, not_prepared
-from bci.stream import Chunk, Flag, StreamInfo
+from bci.stream import Chunk, Event, Flag, StreamInfo
 
-_RUN_SAMPLES = 4096
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Chain(Block):
@@ -54,14 +57,17 @@ class Chain(Block):
                 )
         self._steps: list[Program | Block] | None = None
         self._only: Program | Block | None = None  # step, where there is one
+        self._infos: tuple[StreamInfo, ...] = ()
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Prepare all blocks, each for what the one before delivers; return what comes out."""
         steps: list[Program | Block] = []
         stages: list[Stage] = []
         begin, current = info, info.physical()
+        infos = [current]
         for block in self.blocks:
             after = block.prepare(current)
+            infos.append(after)
             if isinstance(block, HasStages) and not any(isinstance(s, BringsRunner) for s in block.stages()):
                 stages += block.stages()
             else:
@@ -73,6 +79,7 @@ class Chain(Block):
         if stages or not steps:
             steps.append(Program(stages, begin, current))
         self._steps, self._only = steps, steps[0] if len(steps) == 1 else None
+        self._infos = tuple(infos)
         self.delay_s = sum(block.delay_s for block in self.blocks)
         return current
 
@@ -104,42 +111,84 @@ class Chain(Block):
         """Whether a block can tell which samples it changed (`marked`)."""
         return any(b.marks_samples if isinstance(b, Chain) else isinstance(b, MarksSamples) for b in self.blocks)
 
-    def run(self, data: ArrayLike | Chunk, info: StreamInfo | None = None) -> NDArray[np.float64]:
-        """Stream a whole array or chunk through a fresh copy of this chain, as it would have happened live.
+    @property
+    def infos(self) -> tuple[StreamInfo, ...]:
+        """What comes into each block, and at last what goes out; known after `prepare`."""
+        if self._steps is None:
+            raise not_prepared(self)
+        return self._infos
+
+    def run(
+        self,
+        data: Any,
+        info: StreamInfo | None = None,
+        events: Sequence[Event] = (),
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> NDArray[np.float64]:
+        """Stream a whole recording through a fresh copy of this chain, as it would have happened live.
 
         Parameters
         ----------
-        data : array_like, shape (n_samples, n_channels), or Chunk
-            Samples; a row is one instant.
+        data : array_like, shape (n_samples, n_channels), Chunk or mne.io.BaseRaw
+            Samples; a row is one instant. A recording of MNE is read block by block, brought from volts to µV, and
+            its annotations and triggers come as events.
         info : StreamInfo, optional
-            What `data` is; may be left out for a chunk.
+            What an array is; may be left out for what knows it.
+        events : sequence of Event
+            Of an array, for blocks that wait for some.
+        progress : callable
+            Told how much is done, 0 to 1; for a bar.
 
         Returns
         -------
         ndarray, shape (n_samples_out, n_channels_out)
-            The joined output.
+            The joined output, as late as live (`delay_s`), in the units of the stream that `prepare` returns.
 
         Raises
         ------
         DataError
             If an array comes without `info`, or does not fit it.
+
+        See Also
+        --------
+        bci.interop.run_raw : The same with a recording of MNE as the result.
+        bci.signal.twin.to_offline : Filters without delay, which no live chain can have.
         """
-        whole = data if isinstance(data, Chunk) else _as_chunk(np.asarray(data), info)
+        n_outputs = 0
+        parts: list[NDArray[np.float64]] = []
+        for chunk in self.stream(data, info, events, progress):
+            n_outputs = chunk.info.n_channels
+            parts.append(np.asarray(chunk.data, dtype=np.float64))
+        return np.concatenate(parts) if parts else np.empty((0, n_outputs))
+
+    def stream(
+        self,
+        data: Any,
+        info: StreamInfo | None = None,
+        events: Sequence[Event] = (),
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> Iterator[Chunk]:
+        """Yield what `run` joins, chunk by chunk, with sample numbers, times, events and flags."""
         chain = copy.deepcopy(self)
-        out_info = chain.prepare(info or whole.info)
-        parts = [np.empty((0, out_info.n_channels))]
-        for begin in range(0, whole.n_samples, _RUN_SAMPLES):
-            rows = slice(begin, begin + _RUN_SAMPLES)
-            part = Chunk(whole.data[rows], whole.times[rows], whole.start + begin, info or whole.info)
-            parts.append(np.asarray(chain.process(part).data, dtype=np.float64))
-        return np.concatenate(parts)
+        about, incoming = pieces(data, info, events, progress)
+        chain.prepare(about)
+        for chunk in incoming:
+            yield chain.process(chunk)
 
+    def response(self, freqs_hz: ArrayLike, source: str | None = None, skip: bool = False) -> NDArray[np.complex128]:
+        """Return what the chain makes of a sine; see `bci.signal.response.response`."""
+        from bci.signal.response import response
 
-def _as_chunk(data: NDArray[np.generic], info: StreamInfo | None) -> Chunk:
-    if info is None:
-        raise DataError("an array needs its StreamInfo, got none; call run(data, info)")
-    if data.ndim != 2:
-        raise DataError(
-            f"expected an array of shape (n_samples, {info.n_channels}), got {data.shape}; rows are samples"
-        )
-    return Chunk(data, np.arange(len(data)) / info.sfreq, 0, info)
+        return response(self, freqs_hz, source, skip)
+
+    def describe(self, measure: bool = False, chunk_samples: int = 32) -> str:
+        """Return a table of the blocks with delay, settling time and cost; see `bci.signal.portrait.describe`."""
+        from bci.signal.portrait import describe
+
+        return describe(self, measure, chunk_samples)
+
+    def plot(self) -> Figure:
+        """Return a picture of gain, delay, and answers to a pulse and a step; see `bci.signal.picture.plot`."""
+        from bci.signal.picture import plot
+
+        return plot(self)

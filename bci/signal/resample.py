@@ -103,6 +103,15 @@ class Resample(Block):
         out_flags = self._waiting.flags(stop - first, unknown, flags)
         return Chunk(values, times, first, self._out_info, self._waiting.events(stop), out_flags)
 
+    def response(self, freqs_hz: Array) -> NDArray[np.complex128]:
+        """Return the response at `freqs_hz`, shape (n_freqs,), without the images of a higher rate; after `prepare`."""
+        if self._program is None:
+            raise not_prepared(self)
+        from bci.signal.response import taps_response
+
+        # The mean over all places of an output between two inputs.
+        return taps_response(self.taps, freqs_hz, self.up * self._line.info.sfreq) / self.up
+
     def reset(self) -> None:
         """Forget all samples, keep the settings."""
         self._waiting.reset()
