@@ -1,4 +1,4 @@
-"""The command line: ``bci demo | devices | view | record | recording | replay | serve | train | run | ...``."""
+"""The command line: ``bci demo | devices | view | record | recording | replay | serve | train | run | chain | ...``."""
 
 from __future__ import annotations
 

@@ -92,9 +92,6 @@ def _of_info(info: Mapping[str, Any], sfreq: float | None, phase: str) -> Chain:
     rate = float(sfreq or info["sfreq"])
     blocks: list[Block] = []
     about = interop.describe_info(info)
-    places = {c.name: c.position for c in about.channels if c.position}
-    if places:
-        blocks.append(Places(places))
     taps = interop.default_taps(rate, info["highpass"], info["lowpass"])
     if taps is not None:
         blocks.append(_of_filter(taps, rate, phase))
@@ -102,6 +99,9 @@ def _of_info(info: Mapping[str, Any], sfreq: float | None, phase: str) -> Chain:
     projectors = [p for p in info["projs"] if set(p["data"]["col_names"]) & set(eeg)]
     if projectors:
         blocks.append(SpatialFilter(interop.projection(projectors, eeg), eeg, eeg))
+    places = {c.name: c.position for c in about.channels if c.position}
+    if places:
+        blocks.append(Places(places))
     return Chain(blocks)
 
 

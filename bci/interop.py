@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import DataError
-from bci.signal.pieces import ROWS
+from bci.signal.pieces import ROWS, fresh
 from bci.signal.spatial import SpatialFilter
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
 from bci.units import factor, is_voltage
@@ -125,7 +124,7 @@ def run_raw(
         If nothing comes out.
     """
     info, chunks = stream_raw(raw, gaps, progress)
-    ready = copy.deepcopy(chain)
+    ready = fresh(chain)
     out_info = ready.prepare(info)
     made = [chunk for chunk in map(ready.process, chunks) if chunk.n_samples]
     if not made:

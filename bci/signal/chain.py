@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from bci.errors import ConfigError
 from bci.ports import Block
 from bci.signal.marks import MarksSamples
-from bci.signal.pieces import pieces
+from bci.signal.pieces import fresh, pieces
 from bci.signal.program import Program
 from bci.signal.stages import BringsRunner, HasStages, Stage, not_prepared
 from bci.stream import Chunk, Event, Flag, StreamInfo
@@ -169,7 +168,7 @@ class Chain(Block):
         progress: Callable[[float], None] = lambda _: None,
     ) -> Iterator[Chunk]:
         """Yield what `run` joins, chunk by chunk, with sample numbers, times, events and flags."""
-        chain = copy.deepcopy(self)
+        chain = fresh(self)
         about, incoming = pieces(data, info, events, progress)
         chain.prepare(about)
         for chunk in incoming:

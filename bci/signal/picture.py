@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bci.errors import ConfigError
 from bci.signal.portrait import in_words
-from bci.signal.response import Path, linear_run, links, paths
+from bci.signal.response import Path, at_once, delays, linear_run, links, paths
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ def _draw_delay(axes: Any, phase_axes: Any, path: Path, nyquist_hz: float, colou
     response = path.response(freqs)
     # Where nothing passes the phase is that of rounding.
     audible = np.abs(response) > 1e-2 * np.abs(response).max()
-    delay = np.where(audible, 1e3 * path.delay(freqs), np.nan)
+    delay = np.where(audible, 1e3 * delays([path], freqs)[:, 0], np.nan)
     phase = np.where(audible, np.angle(response), np.nan)
     phase[1:][np.abs(np.diff(phase)) > np.pi] = np.nan  # no line where it turns around
     axes.plot(freqs, delay, color=colour, lw=1.4)
@@ -107,7 +107,7 @@ def _draw_step(axes: Any, path: Path, colour: str) -> None:
     before = max(int(0.2 * long_s * path.sfreq), 2)
     data = np.ones((before + int(long_s * path.sfreq), 1))
     data[before:] += 1.0
-    answer = chain.run(data, chain.infos[0])[:, 0]
+    (answer,) = at_once(chain, data).T
     times = np.arange(len(answer)) / chain.infos[-1].sfreq - before / path.sfreq
     thin = slice(None, None, max(1, len(answer) // _LARGEST_POINTS))
     axes.plot(1e3 * times[thin], answer[thin], color=colour, lw=1.2)

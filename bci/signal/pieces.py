@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import DataError
+from bci.ports import Block
 from bci.stream import Chunk, Event, Flag, StreamInfo
+
+B = TypeVar("B", bound=Block)
 
 ROWS = 4096
 """Samples in a piece."""
@@ -53,6 +57,13 @@ def pieces(
     else:
         whole = _as_chunk(np.asarray(data), info, events)
     return whole.info, _cut(whole, progress)
+
+
+def fresh(block: B) -> B:
+    """Return a copy of a block; what is compiled has no state and is shared, for copying it takes 0.1 s."""
+    from bci.signal import kernels
+
+    return copy.deepcopy(block, {id(made): made for made in vars(kernels).values() if callable(made)})
 
 
 def is_raw(data: object) -> bool:

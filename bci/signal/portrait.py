@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import time
 from collections.abc import Sequence
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bci.ports import Block
-from bci.signal.response import Link, Path, linear_run, links, paths
+from bci.signal.pieces import fresh
+from bci.signal.response import Array, Link, delays, linear_run, links, over_time, paths
 from bci.stream import Chunk, StreamInfo, listed
 
 if TYPE_CHECKING:
@@ -89,7 +89,12 @@ def bands(chain: Chain) -> list[Band]:
     """Return what the linear blocks of a prepared chain let through, path by path."""
     run = linear_run(chain)
     nyquist = min([chain.infos[0].sfreq, *(link.out_info.sfreq for link in run.links)]) / 2
-    return [_band(path, nyquist) for path in paths(run.links)] if run.links else []
+    if not run.links:
+        return []
+    ways = paths(run.links)
+    grid = np.unique(np.concatenate([np.linspace(0, nyquist, 2001), np.geomspace(1e-3, nyquist, 2000)]))
+    gains, late = np.abs(over_time(ways, grid)), delays(ways, grid)
+    return [_band(path.label, grid, gains[:, k], late[:, k]) for k, path in enumerate(ways)]
 
 
 def describe(chain: Chain, measure: bool = False, chunk_samples: int = 32) -> str:
@@ -131,12 +136,16 @@ def bands_in_words(found: Sequence[Band]) -> list[str]:
     """Return bands as sentences without their begin, those that are alike as one."""
     labels: dict[str, list[str]] = {}
     for band in found:
-        delays = [f"{1e3 * d:.3g}" for d in band.delay_s]
-        late = delays[0] if delays[0] == delays[1] else " to ".join(delays)
+        first, last = (f"{1e3 * d:.3g}" for d in band.delay_s)
+        late = first if first == last else f"{first} to {last}"
         edges = f"{band.low_hz:.3g} to {band.high_hz:.3g} Hz (-3 dB)"
         words = f"{edges}, {late} ms late (group delay), gain {round(band.gain_db, 1) + 0.0:.1f} dB at most."
         labels.setdefault(words, []).append(band.label)
-    return [f"({listed(names)}) {words}" if names[0] else words for words, names in labels.items()]
+    return [f"({_few(names)}) {words}" if names[0] else words for words, names in labels.items()]
+
+
+def _few(names: list[str]) -> str:
+    return listed(names) if len(names) <= 6 else f"{names[0]} to {names[-1]}, {len(names)} in all"
 
 
 def in_words(block: Block) -> str:
@@ -151,7 +160,7 @@ def in_words(block: Block) -> str:
 
 def cost_s(block: Block, info: StreamInfo, chunk_samples: int) -> float:
     """Return the median time that a copy of `block` takes for a chunk, s."""
-    trial = copy.deepcopy(block)
+    trial = fresh(block)
     trial.prepare(info)
     data = 20.0 * np.random.default_rng(0).standard_normal((_CHUNKS * chunk_samples, info.n_channels))
     times = np.arange(len(data)) / info.sfreq
@@ -168,18 +177,23 @@ def _settling(link: Link) -> float | None:
     return max(path.settling_s() for path in paths([link])) if link.is_linear else None
 
 
-def _band(path: Path, nyquist_hz: float) -> Band:
-    grid = np.unique(np.concatenate([np.linspace(0, nyquist_hz, 4097), np.geomspace(1e-3, nyquist_hz, 2000)]))
-    gain = np.abs(path.response(grid))
+def _band(label: str, grid: Array, gain: Array, late: Array) -> Band:
     top = int(gain.argmax())
     below = gain < gain[top] / np.sqrt(2)
     before, after = np.flatnonzero(below[:top]), np.flatnonzero(below[top:])
     inside = slice(before[-1] + 1 if before.size else 0, top + after[0] if after.size else len(grid))
-    delays = path.delay(grid[inside])
-    delays = delays[np.isfinite(delays)]
-    known = (float(delays.min()), float(delays.max())) if delays.size else (0.0, 0.0)
-    low, high = float(grid[inside][0]), float(grid[inside][-1])
-    return Band(path.label, low, high, float(20 * np.log10(max(gain[top], 1e-12))), known)
+    late = late[inside][np.isfinite(late[inside])]
+    known = (float(late.min()), float(late.max())) if late.size else (0.0, 0.0)
+    edge = gain[top] / np.sqrt(2)
+    low = _crossing(edge, gain, grid, before[-1], before[-1] + 1) if before.size else float(grid[0])
+    high = _crossing(edge, gain, grid, top + after[0], top + after[0] - 1) if after.size else float(grid[-1])
+    return Band(label, low, high, float(20 * np.log10(max(gain[top], 1e-12))), known)
+
+
+def _crossing(edge: float, gain: Array, grid: Array, below: int, above: int) -> float:
+    """Return the frequency between two neighbours of the grid at which the gain is `edge`, Hz."""
+    part = (edge - gain[below]) / (gain[above] - gain[below])
+    return float(grid[below] + part * (grid[above] - grid[below]))
 
 
 def _cells(row: Row, measure: bool) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bci.errors import ConfigError
 from bci.ports import Block
+from bci.signal.pieces import fresh
 from bci.signal.stages import (
     AverageStage,
     BankStage,
@@ -24,7 +24,7 @@ from bci.signal.stages import (
     Stage,
     StagedBlock,
 )
-from bci.stream import Channel, StreamInfo
+from bci.stream import Channel, Chunk, Kind, StreamInfo
 
 if TYPE_CHECKING:
     from bci.signal.chain import Chain
@@ -170,8 +170,8 @@ def response(chain: Chain, freqs_hz: ArrayLike, source: str | None = None, skip:
             "leave it out of the chain, or call response(..., skip=True)"
         )
     if source is None:
-        over_time = np.stack([path.response(freqs) for path in paths(run.links)], axis=1)
-        return over_time[:, 0] if over_time.shape[1] == 1 else over_time
+        told = over_time(paths(run.links), freqs)
+        return told[:, 0] if told.shape[1] == 1 else told
     values = np.zeros((len(freqs), chain.infos[0].n_channels), np.complex128)
     values[:, chain.infos[0].index(source)] = 1.0
     for link in run.links:
@@ -197,32 +197,24 @@ class Path:
     parts: tuple[tuple[list[Stage] | Block, float], ...]
     sfreq: float
 
-    def response(self, freqs_hz: Array) -> Complex:
-        """Return the response, shape (n_freqs,)."""
+    def response(self, freqs_hz: Array, known: dict[int, Complex] | None = None) -> Complex:
+        """Return the response, shape (n_freqs,); `known` keeps those of the steps, by identity."""
+        known = {} if known is None else known
         whole = np.ones(len(freqs_hz), np.complex128)
         for step, sfreq in self.parts:
-            if isinstance(step, HasResponse):
-                whole *= step.response(freqs_hz)
-            elif isinstance(step, list):
-                for stage in step:
-                    whole *= _over_time(stage, freqs_hz, sfreq)
-                    sfreq /= stage.factor if isinstance(stage, DecimateStage) else 1
+            if id(step) not in known:
+                known[id(step)] = _step_response(step, freqs_hz, sfreq)
+            whole *= known[id(step)]
         return whole
 
     def chain(self) -> Chain:
         """Return it as a chain for one channel, prepared."""
         from bci.signal.chain import Chain
 
-        steps = [_Steps(step) if isinstance(step, list) else copy.deepcopy(step) for step, _ in self.parts]
+        steps = [_Steps(step) if isinstance(step, list) else fresh(step) for step, _ in self.parts]
         chain = Chain(steps)
         chain.prepare(StreamInfo("path", self.sfreq, (Channel("x"),)))
         return chain
-
-    def delay(self, freqs_hz: Array, step_hz: float = 1e-3) -> Array:
-        """Return the group delay, s, shape (n_freqs,): the slope of the phase."""
-        around = [self.response(freqs_hz + side * step_hz) for side in (-0.5, 0.5)]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return -np.angle(around[1] / around[0]) / (2 * np.pi * step_hz)
 
     def memory_samples(self) -> int:
         """Return after how many samples that come in next to nothing (1e-7) is left of a pulse."""
@@ -247,7 +239,7 @@ class Path:
         before = max(1, round(self.sfreq / chain.infos[-1].sfreq))
         data = np.concatenate([np.zeros((before, 1)), data])
         data[before] = 1.0
-        answer = chain.run(data, chain.infos[0])[:, 0]
+        (answer,) = at_once(chain, data).T
         return (np.arange(len(answer)) / chain.infos[-1].sfreq) - before / self.sfreq, answer
 
     def settling_s(self, rest: float = 0.01) -> float:
@@ -264,6 +256,13 @@ class Path:
 
 
 _LONGEST = 1 << 21
+
+
+def at_once(chain: Chain, data: Array) -> Array:
+    """Return what a new, prepared chain makes of `data`, shape (n_samples, n_channels), in one piece."""
+    info = chain.infos[0]
+    made: Array = chain.process(Chunk(data, np.arange(len(data)) / info.sfreq, 0, info)).data
+    return made
 
 
 class _Steps(StagedBlock):
@@ -290,6 +289,20 @@ def paths(run: Sequence[Link]) -> list[Path]:
             for path in found
         ]
     return found
+
+
+def over_time(ways: Sequence[Path], freqs_hz: Array) -> Complex:
+    """Return the responses of paths, shape (n_freqs, n_paths); a step that several have is looked at once."""
+    known: dict[int, Complex] = {}
+    return np.stack([path.response(freqs_hz, known) for path in ways], axis=1)
+
+
+def delays(ways: Sequence[Path], freqs_hz: Array, step_hz: float = 1e-3) -> Array:
+    """Return the group delays of paths, s, shape (n_freqs, n_paths): the slope of the phase."""
+    before, after = (over_time(ways, freqs_hz + side * step_hz) for side in (-0.5, 0.5))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope: Array = -np.angle(after / before) / (2 * np.pi * step_hz)
+    return slope
 
 
 def _ways(link: Link) -> Iterator[tuple[str, list[Stage] | Block]]:
@@ -320,6 +333,16 @@ def _ways(link: Link) -> Iterator[tuple[str, list[Stage] | Block]]:
     yield from ways
 
 
+def _step_response(step: list[Stage] | Block, freqs_hz: Array, sfreq: float) -> Complex:
+    if isinstance(step, HasResponse):
+        return step.response(freqs_hz)
+    whole = np.ones(len(freqs_hz), np.complex128)
+    for stage in step if isinstance(step, list) else []:
+        whole *= _over_time(stage, freqs_hz, sfreq)
+        sfreq /= stage.factor if isinstance(stage, DecimateStage) else 1
+    return whole
+
+
 def _over_time(stage: Stage, freqs_hz: Array, sfreq: float) -> Complex:
     """Return what a stage makes of a sine on a channel that it filters."""
     if isinstance(stage, SosStage):
@@ -332,7 +355,7 @@ def _over_time(stage: Stage, freqs_hz: Array, sfreq: float) -> Complex:
 def _through(link: Link, values: Complex, freqs_hz: Array) -> Complex:
     """Take complex amplitudes, shape (n_freqs, n_channels), through a block."""
     if isinstance(link.block, HasResponse):
-        signals = [k for k, c in enumerate(link.info.channels) if c.kind.value != "trig"]
+        signals = [k for k, c in enumerate(link.info.channels) if c.kind is not Kind.TRIG]
         values[:, signals] *= link.block.response(freqs_hz)[:, None]
         return values
     stages = link.block.stages() if isinstance(link.block, HasStages) else []

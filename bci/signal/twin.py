@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from bci.errors import ConfigError, DataError
 from bci.ports import Block
 from bci.signal.fractional import FractionalDelay
-from bci.signal.pieces import is_raw
+from bci.signal.pieces import fresh, is_raw
 from bci.signal.resample import Resample
 from bci.signal.runners import one_by_one
 from bci.signal.stages import (
@@ -42,7 +41,7 @@ class Offline:
     """
 
     def __init__(self, blocks: Iterable[Block]) -> None:
-        self.blocks = [copy.deepcopy(block) for block in blocks]
+        self.blocks = [fresh(block) for block in blocks]
 
     def apply(self, data: Any, info: StreamInfo | None = None) -> Any:
         """Filter a recording.

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from bci.apps.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ["demo", "devices", "view", "record", "replay", "serve", "train", "run", "evaluate", "doctor"]
+VERBS = ["demo", "devices", "view", "record", "replay", "serve", "train", "run", "chain", "evaluate", "doctor"]
 
 
 def call(*arguments):

@@ -20,6 +20,7 @@ from bci.signal.entropy import PermutationEntropy, SampleEntropy, SpectralEntrop
 from bci.signal.envelope import Envelope
 from bci.signal.filters import Bandpass, Bandstop, Highpass, Lowpass, Notch
 from bci.signal.fir import Fir
+from bci.signal.fixed import FixedFilter, Places
 from bci.signal.fractional import FractionalDelay
 from bci.signal.heart import HeartRate, RPeaks
 from bci.signal.line import LineCanceller
@@ -62,6 +63,11 @@ BLOCKS = {
     "highpass": lambda: Highpass(1.0),
     "lowpass": lambda: Lowpass(40.0),
     "fir": lambda: Fir(8, 30, n_taps=51),
+    "fixed sections": lambda: FixedFilter(
+        250.0, sos=[[1.0, 0.5, 0.2, 2.0, -1.0, 0.4], [1.0, -1.0, 0.0, 1.0, -0.9, 0.0]]
+    ),
+    "fixed taps": lambda: FixedFilter(250.0, taps=np.hanning(33)),
+    "places": lambda: Places({"C3": (-0.05, 0.0, 0.08), "c4": (0.05, 0.0, 0.08)}),
     "notch": lambda: Notch(50.0),
     "average": lambda: Reference("average"),
     "to Cz": lambda: Reference(("Cz",)),
