@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bci.errors import ConfigError
-from bci.signal.filters import group_delay
-from bci.signal.fir_design import loudest_hz, taps_delay
 from bci.signal.stages import FirStage, SosStage, Stage, StagedBlock, signal_columns
 from bci.stream import Kind, StreamInfo, listed
 
@@ -36,7 +34,8 @@ class FixedFilter(StagedBlock):
     Notes
     -----
     Starts at rest as every filter here; an unknown value (NaN) is unknown where it was. Trigger channels pass
-    unchanged. `delay_s` is half the length for symmetric taps, else the group delay where the filter is loudest.
+    unchanged. `delay_s` is the mean group delay, weighted with the power that passes: half the length for symmetric
+    taps.
     """
 
     def __init__(self, sfreq: float, sos: ArrayLike | None = None, taps: ArrayLike | None = None) -> None:
@@ -59,13 +58,12 @@ class FixedFilter(StagedBlock):
             )
         columns = signal_columns(info)
         if self.taps is not None:
-            at_hz = loudest_hz(self.taps, info.sfreq)
-            return [FirStage(self.taps, columns)], info, taps_delay(self.taps, at_hz, info.sfreq)
-        from bci.signal.response import sections_response
-
-        sos, grid = np.asarray(self.sos), np.linspace(0.0, info.sfreq / 2, 4097)[1:-1]
-        loudest = float(grid[np.argmax(np.abs(sections_response(sos, grid, info.sfreq)))])
-        return [SosStage(sos, columns)], info, group_delay(sos, loudest, info.sfreq)
+            # By Parseval's theorem the centre of the energy.
+            energy = self.taps**2
+            delay = float((energy * np.arange(len(energy))).sum() / energy.sum()) if energy.any() else 0.0
+            return [FirStage(self.taps, columns)], info, delay / info.sfreq
+        sos = np.asarray(self.sos)
+        return [SosStage(sos, columns)], info, _mean_delay(sos, info.sfreq)
 
     @staticmethod
     def _check_sections(sos: NDArray[np.float64]) -> None:
@@ -78,6 +76,18 @@ class FixedFilter(StagedBlock):
                 "expected a stable filter, got one with a pole on or outside the unit circle; design it as sections, "
                 "of a lower order or for a wider band"
             )
+
+
+def _mean_delay(sos: NDArray[np.float64], sfreq: float) -> float:
+    """Return the group delay of a cascade, s, averaged over frequency with the power that passes."""
+    from bci.signal.response import sections_response
+
+    grid, apart = np.linspace(0.0, sfreq / 2, 16385)[1:-1], 1e-6 * sfreq
+    before, after = (sections_response(sos, grid + side * apart, sfreq) for side in (-0.5, 0.5))
+    power = np.abs(before * after)
+    heard = power > 0
+    delay = -np.angle(after[heard] / before[heard]) / (2 * np.pi * apart)
+    return float((power[heard] * delay).sum() / power[heard].sum()) if heard.any() else 0.0
 
 
 class Places(StagedBlock):

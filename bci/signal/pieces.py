@@ -53,6 +53,8 @@ def pieces(
 
         return stream_raw(data, progress=progress)
     if isinstance(data, Chunk):
+        if events:
+            raise DataError("expected a chunk, which brings its events, got others beside it; put them into the chunk")
         whole = data if info is None else data.replace(info=info)
     else:
         whole = _as_chunk(np.asarray(data), info, events)

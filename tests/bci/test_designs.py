@@ -30,7 +30,7 @@ def test_taps_do_the_same_later_by_half_their_length():
     expected = mne.filter.filter_data(noise().T, 250.0, 8.0, 30.0, verbose="error").T
     assert made[1000:] == pytest.approx(expected[1000 - late : -late], abs=1e-9)
     block.prepare(INFO)
-    assert block.delay_s == late / 250.0
+    assert block.delay_s == pytest.approx(late / 250.0)
 
 
 def test_minimum_phase_has_the_gain_and_less_delay():
@@ -125,6 +125,16 @@ def test_a_filter_belongs_to_its_rate():
         from_mne(np.ones(5))
     with pytest.raises(ConfigError, match="designed for 500 Hz, stream 'amp' has 250 Hz"):
         from_mne(np.ones(5), 500.0).prepare(INFO)
+
+
+@pytest.mark.parametrize("taps", [np.hanning(21), np.exp(-np.arange(60) / 7.0)])
+def test_the_delay_of_a_fixed_filter_is_the_centre_of_its_energy(taps):
+    block = FixedFilter(250.0, taps=taps)
+    block.prepare(INFO)
+    assert block.delay_s == pytest.approx((taps**2 @ np.arange(len(taps))) / (taps**2).sum() / 250.0)
+    pole = FixedFilter(250.0, sos=[[1.0, 0.0, 0.0, 1.0, -0.8, 0.0]])  # answers a pulse with 0.8**n
+    pole.prepare(INFO)
+    assert pole.delay_s == pytest.approx(0.8**2 / (1 - 0.8**2) / 250.0, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,8 @@ def test_what_knows_itself_takes_no_other_description():
         Chain([]).run(raw_of(recorded()), INFO)
     with pytest.raises(DataError, match="n_samples, 4"):
         Chain([]).run(np.zeros((10, 3)), INFO)
+    with pytest.raises(DataError, match="into the chunk"):
+        Chain([]).run(Chunk.empty(INFO, 0), events=[Event(0, 0.0, "cue")])
 
 
 # ------------------------------------------------------------------ a recording of MNE as the result

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -134,6 +136,23 @@ def test_block_keeps_the_law_with_one_channel(name):
 @pytest.mark.parametrize("name", [n for n in BLOCKS if n not in (*MIX, "whiten")])
 def test_block_keeps_the_law(name):
     check_block(BLOCKS[name], INFO)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_recording_gives_what_the_stream_gave(name):
+    data, events = REST[:5000], [Event(k, k / 250, f"e{k}") for k in (0, 7, 4096)]
+    block = BLOCKS[name]()
+    if vars(block).pop("prepare", None):  # `fitted` above; a copy has learned already
+        block.fit(REST, INFO)
+    offline = Chain([block]).run(data, INFO, events)
+    block.prepare(INFO)
+    live = []
+    for a, b in pairwise([0, *sorted(np.random.default_rng(1).integers(0, 5000, 60)), 5000]):
+        inside = tuple(e for e in events if a <= e.sample < b)
+        live.append(block.process(Chunk(data[a:b], np.arange(a, b) / 250, int(a), INFO, inside)).data)
+    joined = np.concatenate(live)
+    scale = np.nanmax(np.abs(joined), initial=1e-12)
+    assert np.allclose(offline, joined, rtol=0, atol=1e-9 * scale, equal_nan=True)
 
 
 def stream(block, data, cuts, info=INFO):
