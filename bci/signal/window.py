@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bci.errors import ConfigError
 from bci.signal.marks import CHANGED
+from bci.signal.ring import Ring
+from bci.signal.spans import Spans
 from bci.signal.stages import Line
 from bci.stream import Chunk, Event, Flag, StreamInfo
 from bci.trial import Locked, Slide, Window
 
-# Stands where no sample was written; -1 would pass for the sample before the first.
-_NO_SAMPLE = np.iinfo(np.int64).min
+_NOT_CARRIED, _NOT_OF_ALL, _CHANGED = int(Flag.SILENT | Flag.NAN), int(Flag.GAP | Flag.NAN), int(CHANGED)
+"""Flags of an empty chunk that the next sample does not take over, and of a chunk that not all its samples have."""
+_GAP, _NAN = int(Flag.GAP), int(Flag.NAN)
+_KEPT_KEYS = 256
+_NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +44,7 @@ class Windower:
     info : StreamInfo
         The stream that will be pushed.
     history_s : float, default=10
-        How far back a late event may still find its samples, s (locked windows).
+        How late an event may come and still find its samples, s (locked windows).
     marked : callable, optional
         Tells which samples were changed (`bci.signal.marks.MarksSamples.marked`).
 
@@ -73,7 +82,8 @@ class Windower:
         marked: Callable[[float, float], Flag] | None = None,
     ) -> None:
         self.window, self.info, self._marked = window, info, marked
-        self._per_sample = Flag.NAN | (Flag.OK if marked is None else CHANGED)
+        asked = 0 if marked is None else _CHANGED
+        self._carries, self._of_all = ~(_NOT_CARRIED | asked), ~(_NOT_OF_ALL | asked)
         length_s = window.length_s if isinstance(window, Slide) else window.tmax_s - window.tmin_s
         self.length = round(length_s * info.sfreq)
         if self.length < 1:
@@ -83,15 +93,11 @@ class Windower:
         self.step = max(1, round(window.step_s * info.sfreq)) if isinstance(window, Slide) else 0
         self._offset = round(window.tmin_s * info.sfreq) if isinstance(window, Locked) else 0
         self._codes = window.codes if isinstance(window, Locked) else ()
-        kept = max(self.length, round(history_s * info.sfreq)) if isinstance(window, Locked) else self.length
+        # A window may begin before its event, which may come late.
+        late = round(history_s * info.sfreq) + max(0, -self._offset) if isinstance(window, Locked) else 0
         self._piece = max(64, self.length)
-        size = kept + self._piece
-        self._size = size
-        self._data = np.empty((size, info.n_channels))
-        self._times = np.empty(size)
-        self._flags = np.zeros(size, np.int64)
-        self._number = np.full(size, _NO_SAMPLE, np.int64)
-        self._segment = np.zeros(size, np.int64)
+        self._ring = Ring(max(self.length, late) + self._piece, info.n_channels)
+        self._spans = Spans()
         self._line = Line(info)
         self.reset()
 
@@ -103,15 +109,16 @@ class Windower:
         DataError
             If `chunk` belongs to a stream of other channels or another rate.
         """
-        flags, anew = self._line.follow(chunk)
-        if chunk.n_samples == 0:
-            self._carried |= flags & ~(Flag.SILENT | self._per_sample)
+        found, anew = self._line.follow(chunk)
+        flags, n = int(found), len(chunk.data)
+        if not n:
+            self._carried |= flags & self._carries
         elif anew:
-            self._begin_segment(chunk.start, flags)
-        if isinstance(self.window, Locked):
+            self._begin_run(chunk.start, flags)
+        if not self.step and chunk.events:
             self._take_events(chunk.events)
-        cuts = self._due()
-        for begin in range(0, chunk.n_samples, self._piece):
+        cuts = self._due() if self._pending else []
+        for begin in range(0, n, self._piece):
             self._write(chunk, begin, flags)
             cuts += self._due()
         return cuts
@@ -120,58 +127,75 @@ class Windower:
         """Forget all samples and events."""
         self._line.reset()
         self.dropped = 0
-        self._carried = Flag.OK
+        self._carried = 0
         self._next: int | None = None
-        self._segment_number = 0
-        self._segment_start = 0
+        """Number of the sample that comes next."""
         self._after_gap = False
-        self._forget()
         self._pending: list[tuple[int, Event]] = []
+        self._forget()
 
     def _forget(self) -> None:
-        self._number[:] = _NO_SAMPLE
+        self._runs: deque[tuple[int, int]] = deque()
+        self._spans.clear()
+        self._written = 0
         self._slide_at: int | None = None
         self._seen: dict[tuple[int, str], int] = {}
+        self._most_seen = _KEPT_KEYS
 
-    def _begin_segment(self, start: int, flags: Flag) -> None:
-        self._segment_number += 1
-        self._segment_start = start
-        self._after_gap = bool((flags | self._carried) & Flag.GAP)
-        if self.step:
-            self._slide_at = -(-start // self.step) * self.step
+    def _begin_run(self, start: int, flags: int) -> None:
+        self._after_gap = bool((flags | self._carried) & _GAP)
         if self._next is not None and start < self._next:
             # The numbers began again: nothing from before may be mistaken for what comes now.
             self.dropped += len(self._pending)
             self._pending.clear()
-            self._number[:] = _NO_SAMPLE
-            self._seen.clear()
+            self._forget()
+        if self.step:
+            self._slide_at = -(-start // self.step) * self.step
+        self._runs.append((start, start))
         self._next = start
 
     def _take_events(self, events: tuple[Event, ...]) -> None:
         for event in events:
-            if self._codes and event.code not in self._codes:
-                continue
             key = (event.sample, event.code)
-            if key in self._seen:
+            if (self._codes and event.code not in self._codes) or key in self._seen:
                 continue
             stop = event.sample + self._offset + self.length
             self._seen[key] = stop
             self._pending.append((stop, event))
         self._pending.sort(key=lambda p: (p[0], p[1].sample, p[1].code))
+        if len(self._seen) > self._most_seen:
+            oldest = self._oldest
+            self._seen = {k: stop for k, stop in self._seen.items() if stop > oldest}
+            self._most_seen = max(_KEPT_KEYS, 2 * len(self._seen))
 
-    def _write(self, chunk: Chunk, begin: int, flags: Flag) -> None:
-        rows = slice(begin, min(begin + self._piece, chunk.n_samples))
-        numbers = np.arange(chunk.start + rows.start, chunk.start + rows.stop)
-        slots = numbers % self._size
-        self._data[slots] = chunk.data[rows]
-        self._times[slots] = chunk.times[rows]
-        self._number[slots] = numbers
-        self._segment[slots] = self._segment_number
-        self._flags[slots] = int(flags & ~(Flag.GAP | self._per_sample))
-        if begin == 0:
-            self._flags[slots[0]] |= int(flags & Flag.GAP | self._carried)
-            self._carried = Flag.OK
-        self._next = chunk.start + rows.stop
+    def _write(self, chunk: Chunk, begin: int, flags: int) -> None:
+        data, times = chunk.data, chunk.times
+        if begin or len(data) > self._piece:
+            data, times = data[begin : begin + self._piece], times[begin : begin + self._piece]
+        start = chunk.start + begin
+        stop = start + len(data)
+        self._ring.write(start, data, times)
+        self._runs[-1] = (self._runs[-1][0], stop)
+        self._next = self._written = stop
+        self._mark(start, data, flags & self._of_all, 0 if begin else flags & _GAP | self._carried)
+        self._carried = 0
+        oldest = self._oldest
+        self._spans.forget(oldest)
+        while self._runs[0][1] < oldest:
+            self._runs.popleft()
+
+    def _mark(self, start: int, data: NDArray[np.generic], flags: int, first: int) -> None:
+        """Keep the flags of samples: those of all, those of the first, and which are unknown."""
+        unknown = _unknown(data)
+        if not (first or len(unknown)):
+            self._spans.add(start, start + len(data), flags)
+            return
+        words = np.full(len(data), flags)
+        words[0] |= first
+        words[unknown] |= _NAN
+        edges = [0, *(np.flatnonzero(np.diff(words)) + 1).tolist(), len(data)]
+        for begin, end in pairwise(edges):
+            self._spans.add(start + begin, start + end, int(words[begin]))
 
     def _due(self) -> list[Cut]:
         if self._next is None:
@@ -181,37 +205,41 @@ class Windower:
     def _due_sliding(self, written: int) -> list[Cut]:
         cuts = []
         while self._slide_at is not None and self._slide_at + self.length <= written:
-            extra = Flag.GAP if self._after_gap else Flag.OK
-            cuts.append(Cut(self._cut(self._slide_at, extra)))
+            cuts.append(Cut(self._cut(self._slide_at, _GAP if self._after_gap else 0)))
             self._after_gap = False
             self._slide_at += self.step
         return cuts
 
-    def _due_locked(self, written: int) -> list[Cut]:
+    def _due_locked(self, reached: int) -> list[Cut]:
         cuts = []
-        while self._pending and self._pending[0][0] <= written:
+        while self._pending and self._pending[0][0] <= reached:
             stop, event = self._pending.pop(0)
-            if self._is_whole(stop - self.length):
+            if self._is_whole(stop - self.length, stop):
                 cuts.append(Cut(self._cut(stop - self.length), event))
             else:
                 self.dropped += 1
-        if len(self._seen) > 256:
-            self._seen = {k: stop for k, stop in self._seen.items() if stop > written - self._size}
         return cuts
 
-    def _is_whole(self, start: int) -> bool:
-        slots = np.arange(start, start + self.length) % self._size
-        segments = self._segment[slots]
-        return bool((self._number[slots] == np.arange(start, start + self.length)).all()) and bool(
-            (segments == segments[0]).all()
-        )
+    @property
+    def _oldest(self) -> int:
+        """Number of the oldest sample that is still there."""
+        return self._written - self._ring.size
 
-    def _cut(self, start: int, extra: Flag = Flag.OK) -> Chunk:
-        slots = np.arange(start, start + self.length) % self._size
-        data = self._data[slots]
-        flags = Flag(int(np.bitwise_or.reduce(self._flags[slots]))) | extra
-        if np.isnan(data).any():
-            flags |= Flag.NAN
+    def _is_whole(self, start: int, stop: int) -> bool:
+        return start >= self._oldest and any(a <= start and stop <= b for a, b in reversed(self._runs))
+
+    def _cut(self, start: int, extra: int = 0) -> Chunk:
+        data, times = self._ring.read(start, self.length)
+        flags = self._spans.of(start, start + self.length) | extra
         if self._marked is not None:
-            flags |= self._marked(start / self.info.sfreq, (start + self.length) / self.info.sfreq)
-        return Chunk(data, self._times[slots], start, self.info, (), flags)
+            flags |= int(self._marked(start / self.info.sfreq, (start + self.length) / self.info.sfreq))
+        return Chunk(data, times, start, self.info, (), Flag(flags) if flags else Flag.OK)
+
+
+def _unknown(data: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Return the rows that hold NaN."""
+    # A sum of squares is NaN only if a value is: infinite ones stay infinite.
+    values = data.reshape(-1)
+    if data.dtype.kind != "f" or not math.isnan(values.dot(values)):
+        return _NONE
+    return np.flatnonzero(np.isnan(data).any(axis=1))
