@@ -111,6 +111,8 @@ class LslLink:
         self._inlet: pylsl.StreamInlet | None = None
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
+        # Of its own: a reader that pulls would wake the thread with every chunk otherwise.
+        self._lost = threading.Event()
         self._pulling = threading.Lock()
         self._reader_in, self._switching = False, False
         self.offsets: deque[Offset] = deque(maxlen=_MOST_OFFSETS)
@@ -141,6 +143,7 @@ class LslLink:
     def stop(self) -> None:
         """Stop receiving, and disconnect; what was not taken is dropped."""
         self._stopping = True
+        self._lost.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -258,11 +261,13 @@ class LslLink:
         with self._changed:
             self._inlet, self._reason = None, reason
             self._changed.notify_all()
+        self._lost.set()
 
     def _give_up(self, why: str) -> None:
         with self._changed:
             self._gone = why
             self._changed.notify_all()
+        self._lost.set()
 
     # --------------------------------------------------------------- thread
     def _reset(self) -> None:
@@ -273,11 +278,12 @@ class LslLink:
 
     def _run(self) -> None:
         while not (self._stopping or self.is_gone):
+            self._lost.clear()
             if self._inlet is None:
                 self._come_back()
             elif self._reader_in or time.monotonic() - self._left_s < _AWAY_S:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._inlet is None or self._stopping, _AWAY_S)
+                if not (self._inlet is None or self._stopping):  # lost between the look above and the clear before it
+                    self._lost.wait(_AWAY_S)
             else:
                 self._pull_here(_WAIT_S)
                 with self._changed:

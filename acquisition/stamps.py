@@ -51,6 +51,8 @@ class StampTracker:
         self._late = self._peak = self._high = 0.0
         self._exact = True
         self._seen = 0
+        self._keep_late, self._keep_peak = 1 - _LEAK_PER_S * self._period, 1 - self._period / _FORGET_S
+        self._sure, self._window_full = max(_SURE_S * sfreq, 1.5), max(2.0, _WINDOW_S * sfreq)
         self._window_n, self._window_low, self._low_before = 0, float("inf"), float("inf")
 
     def follow(self, stamps: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
@@ -62,7 +64,11 @@ class StampTracker:
             At least one stamp.
         """
         previous = stamps[0] - self._period if self._seen == 0 else self._last_stamp
-        extra = np.diff(stamps, prepend=previous) * self._sfreq - 1.0
+        extra = np.empty(len(stamps))
+        extra[0] = stamps[0] - previous
+        np.subtract(stamps[1:], stamps[:-1], out=extra[1:])
+        extra *= self._sfreq
+        extra -= 1.0
         self._last_stamp = float(stamps[-1])
         if self._exact and bool((np.abs(extra) < _EXACT).all()):
             self._seen += len(stamps)
@@ -74,16 +80,19 @@ class StampTracker:
         self, stamps: NDArray[np.float64], extra: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
         losses: list[tuple[int, int]] = []
-        times = np.empty_like(stamps)
-        for row, more in enumerate(extra.tolist()):
-            lost = self._step(more)
+        times: list[float] = []
+        last, period, step = self._last_time, self._period, self._step
+        for row, (stamp, more) in enumerate(zip(stamps.tolist(), extra.tolist(), strict=True)):
+            lost = step(more)
             if lost:
                 losses.append((row, lost))
-            time = float(stamps[row]) - (0.0 if self._exact else self._late * self._period)
-            if time <= self._last_time:  # never step back; a tenth of a period keeps the order
-                time = self._last_time + 0.1 * self._period
-            times[row] = self._last_time = time
-        return times, losses
+            time = stamp if self._exact else stamp - self._late * period
+            if time <= last:  # never step back; a tenth of a period keeps the order
+                time = last + 0.1 * period
+            times.append(time)
+            last = time
+        self._last_time = last
+        return np.array(times), losses
 
     def _step(self, more: float) -> int:
         """Take one spacing, `more` periods longer than nominal; return the samples lost before it."""
@@ -96,16 +105,19 @@ class StampTracker:
             if warm and lost >= 1 and abs(more - lost) < 0.5 and self._is_whole(more):
                 return lost
             self._exact = False
-        self._late = max(0.0, self._late * (1 - _LEAK_PER_S * self._period) + more)
-        self._peak *= 1 - self._period / _FORGET_S
+        late = self._late * self._keep_late + more
+        self._late = late = late if late > 0.0 else 0.0
+        self._peak *= self._keep_peak
         if more > 0:
-            self._high = self._late
-        else:  # caught up: what was late was jitter
-            self._peak = max(self._peak, self._high - self._late)
-        sure = max(6 * self._peak, _SURE_S * self._sfreq, 1.5)
-        if warm and more >= sure:
+            self._high = late
+        elif self._high - late > self._peak:  # caught up: what was late was jitter
+            self._peak = self._high - late
+        # 6 * peak as well, which only matters once the others are passed
+        if warm and more >= self._sure and more >= 6 * self._peak:
             return self._lose(round(more))
-        return self._roll()
+        self._window_low = min(self._window_low, late)
+        self._window_n += 1
+        return 0 if self._window_n < self._window_full else self._roll()
 
     def _is_whole(self, more: float) -> bool:
         """Whether a jump is a whole number of periods, as a counting sender's is (long ones may carry drift)."""
@@ -118,10 +130,6 @@ class StampTracker:
 
     def _roll(self) -> int:
         """Close a window of stamps; a lowest lateness well above the window before it is a loss."""
-        self._window_low = min(self._window_low, self._late)
-        self._window_n += 1
-        if self._window_n < max(2.0, _WINDOW_S * self._sfreq):
-            return 0
         rise, self._low_before = self._window_low - self._low_before, self._window_low
         self._window_n, self._window_low = 0, float("inf")
         return self._lose(round(rise)) if rise >= max(1.5, 0.5 * self._peak) else 0
