@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bci.acquisition.tally import Tally
 from bci.clock import Clock, MonotonicClock
 from bci.errors import ConfigError, DeviceError
+from bci.signal.unknown import has_unknown
 from bci.stream import Chunk, Event, Flag, StreamInfo
 
 _log = logging.getLogger(__name__)
@@ -334,8 +335,7 @@ class Driver(ABC):
         if lost:
             flags |= Flag.GAP
             self._count_gap(lost, float(got.times[0]), got.cause or self._pending_cause)
-        # Whole numbers are never unknown, and adding up 30 million of them a second is no small thing.
-        if got.data.dtype.kind == "f" and math.isnan(float(got.data.sum())) and bool(np.isnan(got.data).any()):
+        if has_unknown(got.data):
             flags |= Flag.NAN
         if self._clock.now() - got.times[-1] > self.max_age_s:
             flags |= Flag.STALE

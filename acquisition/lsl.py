@@ -291,6 +291,9 @@ class LslInlet(Driver):
             data = data.astype(np.float64)
         if isinstance(self._clock, ManualClock):
             self._clock.advance_to(float(times[-1]))
+        if not losses:
+            self._waiting.append(Samples(data, times, lost_first, flags, cause=cause))
+            return
         cuts = [(0, lost_first), *((row, lost) for row, lost in losses if row), (len(data), 0)]
         cuts[0] = (0, lost_first + sum(lost for row, lost in losses if not row))
         for (row, lost), (end, _) in zip(cuts, cuts[1:], strict=False):

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from bci.acquisition.lsl_find import described_channels, find_again
 from bci.acquisition.lsl_local import load_pylsl
+from bci.acquisition.lsl_pull import Puller
 from bci.errors import DeviceLost
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class LslLink:
         self._most = max(64, round(self._sfreq / 4))  # pylsl makes room for as many at every pull
         self._limit = max(self._most, math.ceil(buffer_s * self._sfreq))
         self._inlet: pylsl.StreamInlet | None = None
+        self._puller: Puller | None = None
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         # Of its own: a reader that pulls would wake the thread with every chunk otherwise.
@@ -147,7 +149,7 @@ class LslLink:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self._inlet = None  # liblsl disconnects when the last reference goes
+        self._inlet = self._puller = None  # liblsl disconnects when the last reference goes
 
     # ----------------------------------------------------------------- take
     def take(self, timeout_s: float) -> Piece | None:
@@ -231,17 +233,19 @@ class LslLink:
 
     def _pull(self, inlet: pylsl.StreamInlet, wait_s: float) -> None:
         """Take what is there. In two steps: what was pulled before the sender is known to be gone must not be lost."""
-        parts = []
+        puller = self._puller
+        if puller is None or puller.inlet is not inlet:
+            puller = self._puller = Puller(inlet, self._lsl, self._most)
+        n = 0
         try:
-            parts.append(inlet.pull_chunk(wait_s, 1, as_numpy=True))
-            if len(parts[0][1]):
-                parts.append(inlet.pull_chunk(0.0, self._most, as_numpy=True))
+            n = puller.wait(wait_s)
+            if n:
+                n += puller.rest()
         except self._lsl.util.LostError:
             self._lose("the sender ended the connection")
-        if parts and len(parts[0][1]):
-            data, stamps = (np.concatenate(both) for both in zip(*parts, strict=True))
+        if n:
             self._heard_s = time.monotonic()
-            self._put(Piece(data, stamps, self._connection, self._same_stream, 0, self._reason))
+            self._put(Piece(*puller.copy(n), self._connection, self._same_stream, 0, self._reason))
 
     def _put(self, piece: Piece) -> None:
         with self._changed:
@@ -259,7 +263,7 @@ class LslLink:
         else:
             _log.warning("LSL stream %r: %s; looking for it", self._head.name(), reason)
         with self._changed:
-            self._inlet, self._reason = None, reason
+            self._inlet, self._puller, self._reason = None, None, reason
             self._changed.notify_all()
         self._lost.set()
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.acquisition import kernels_stamps as k
+
 _EXACT = 0.05
 """Largest deviation of a spacing that still counts as exact, sample periods."""
 _WARM_UP_S = 0.25
@@ -45,15 +47,18 @@ class StampTracker:
     """
 
     def __init__(self, sfreq: float, trusted: bool = False) -> None:
-        self._warm_up_s = 0.0 if trusted else _WARM_UP_S
-        self._sfreq, self._period = sfreq, 1.0 / sfreq
-        self._last_stamp = self._last_time = float("nan")
-        self._late = self._peak = self._high = 0.0
-        self._exact = True
-        self._seen = 0
-        self._keep_late, self._keep_peak = 1 - _LEAK_PER_S * self._period, 1 - self._period / _FORGET_S
-        self._sure, self._window_full = max(_SURE_S * sfreq, 1.5), max(2.0, _WINDOW_S * sfreq)
-        self._window_n, self._window_low, self._low_before = 0, float("inf"), float("inf")
+        period = 1.0 / sfreq
+        self._state, self._settings = np.empty(10), np.empty(8)
+        self._settings[[k.SFREQ, k.PERIOD]] = sfreq, period
+        self._settings[k.WARM_UP_S] = 0.0 if trusted else _WARM_UP_S
+        self._settings[k.KEEP_LATE] = 1 - _LEAK_PER_S * period
+        self._settings[k.KEEP_PEAK] = 1 - period / _FORGET_S
+        self._settings[k.SURE] = max(_SURE_S * sfreq, 1.5)
+        self._settings[k.FULL] = max(2.0, _WINDOW_S * sfreq)
+        self._settings[k.EXACTLY] = _EXACT
+        k.begin(self._state)
+        self.follow(np.zeros(1))  # compiled now, not with the first samples
+        k.begin(self._state)
 
     def follow(self, stamps: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
         """Take the next stamps, s; return smooth times, s, and (row, lost before that row) for each loss.
@@ -63,76 +68,10 @@ class StampTracker:
         stamps : ndarray, shape (n_samples,)
             At least one stamp.
         """
-        previous = stamps[0] - self._period if self._seen == 0 else self._last_stamp
-        extra = np.empty(len(stamps))
-        extra[0] = stamps[0] - previous
-        np.subtract(stamps[1:], stamps[:-1], out=extra[1:])
-        extra *= self._sfreq
-        extra -= 1.0
-        self._last_stamp = float(stamps[-1])
-        if self._exact and bool((np.abs(extra) < _EXACT).all()):
-            self._seen += len(stamps)
-            self._last_time = self._last_stamp
-            return stamps, []
-        return self._follow_uneven(stamps, extra)
-
-    def _follow_uneven(
-        self, stamps: NDArray[np.float64], extra: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
-        losses: list[tuple[int, int]] = []
-        times: list[float] = []
-        last, period, step = self._last_time, self._period, self._step
-        for row, (stamp, more) in enumerate(zip(stamps.tolist(), extra.tolist(), strict=True)):
-            lost = step(more)
-            if lost:
-                losses.append((row, lost))
-            time = stamp if self._exact else stamp - self._late * period
-            if time <= last:  # never step back; a tenth of a period keeps the order
-                time = last + 0.1 * period
-            times.append(time)
-            last = time
-        self._last_time = last
-        return np.array(times), losses
-
-    def _step(self, more: float) -> int:
-        """Take one spacing, `more` periods longer than nominal; return the samples lost before it."""
-        warm = self._seen * self._period >= self._warm_up_s
-        self._seen += 1
-        if self._exact:
-            if abs(more) < _EXACT:
-                return 0
-            lost = round(more)
-            if warm and lost >= 1 and abs(more - lost) < 0.5 and self._is_whole(more):
-                return lost
-            self._exact = False
-        late = self._late * self._keep_late + more
-        self._late = late = late if late > 0.0 else 0.0
-        self._peak *= self._keep_peak
-        if more > 0:
-            self._high = late
-        elif self._high - late > self._peak:  # caught up: what was late was jitter
-            self._peak = self._high - late
-        # 6 * peak as well, which only matters once the others are passed
-        if warm and more >= self._sure and more >= 6 * self._peak:
-            return self._lose(round(more))
-        self._window_low = min(self._window_low, late)
-        self._window_n += 1
-        return 0 if self._window_n < self._window_full else self._roll()
-
-    def _is_whole(self, more: float) -> bool:
-        """Whether a jump is a whole number of periods, as a counting sender's is (long ones may carry drift)."""
-        return abs(more - round(more)) < max(4 * _EXACT, 1e-3 * more)
-
-    def _lose(self, lost: int) -> int:
-        self._late = self._high = max(0.0, self._late - lost)
-        self._window_n, self._window_low, self._low_before = 0, float("inf"), self._late
-        return lost
-
-    def _roll(self) -> int:
-        """Close a window of stamps; a lowest lateness well above the window before it is a loss."""
-        rise, self._low_before = self._window_low - self._low_before, self._window_low
-        self._window_n, self._window_low = 0, float("inf")
-        return self._lose(round(rise)) if rise >= max(1.5, 0.5 * self._peak) else 0
+        times, lost = np.empty(len(stamps)), np.empty(len(stamps), np.int64)
+        if not k.follow(stamps, self._state, self._settings, times, lost):
+            return times, []
+        return times, [(row, int(lost[row])) for row in np.flatnonzero(lost).tolist()]
 
 
 def numbered(stamps: NDArray[np.float64], sfreq: float) -> NDArray[np.int64]:

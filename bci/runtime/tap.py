@@ -4,17 +4,17 @@ The session calls `Tap.offer` in its loop. There is no thread and no lock: one c
 non-blocking ``accept`` and, per reader, a non-blocking ``send``. A reader that is slow, frozen or
 dead loses chunks and is told how many; the session never waits for it.
 
-A message is a fixed head, a JSON text and raw arrays; nothing is unpickled, so a stranger on the
-socket can at worst show a wrong picture.
+Where the system can (Linux), the samples themselves lie in memory that both map (`bci.runtime.tap_ring`),
+and the socket only says where; elsewhere they go through the socket. See `bci.runtime.tap_wire`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import secrets
+import select
 import socket
 import struct
 import tempfile
@@ -28,16 +28,30 @@ from typing import Any
 import numpy as np
 
 from bci.errors import ConfigError, DataError, DeviceNotFound, DeviceTimeout
+from bci.runtime.tap_ring import IS_POSSIBLE, RingReader, RingWriter
+from bci.runtime.tap_wire import (
+    arrays_of,
+    chunk_of,
+    dtype_of,
+    info_from_dict,
+    info_to_dict,
+    pack,
+    pack_chunk,
+    pack_place,
+    text_of,
+    unpack,
+)
 from bci.signal.contact import contacts_of, from_plain, of_channels, plain
-from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
+from bci.stream import Chunk, StreamInfo
+
+__all__ = ["Tap", "TapReader", "connect", "info_from_dict", "info_to_dict"]
 
 log = logging.getLogger(__name__)
 
-_MAGIC = b"BCIT"
-_HEAD = struct.Struct("<4sIQ")  # magic, bytes of JSON, bytes of arrays
 _TOKEN_BYTES = 16
-_MOST_BYTES = 1 << 28  # a length beyond this is not ours: refuse before allocating
+_TAKEN = struct.Struct("<QQ")  # chunks that a reader took so far, and of these the ones that were gone
 _HELLO_TIMEOUT_S = 5.0
+_ACCEPT_EVERY_S = 0.005
 
 
 @dataclass(eq=False)
@@ -46,16 +60,34 @@ class _Client:
 
     sock: socket.socket
     since_s: float
-    queue: deque[bytes] = field(default_factory=deque)
+    queue: deque[tuple[dict[str, Any], int] | bytes] = field(default_factory=deque)
     sending: memoryview = field(default_factory=lambda: memoryview(b""))
     token: bytes = b""
     dropped: int = 0
     beside: bytes = b""
     """What is to be told beside the chunks; never dropped, since only the newest counts."""
+    sent: int = 0
+    """Chunks that were said to lie in the ring."""
+    taken: int = 0
+    """Of these, the ones that the reader has looked for ..."""
+    missed: int = 0
+    """... and did not find any more."""
+    said: bytes = b""
 
     @property
     def is_greeted(self) -> bool:
         return len(self.token) == 2 * _TOKEN_BYTES
+
+    def hear(self) -> None:
+        """Take in what the reader says it took; raises BlockingIOError if nothing."""
+        got = self.sock.recv(4096)
+        if not got:
+            raise ConnectionResetError("it left")
+        said = self.said + got
+        whole = len(said) // _TAKEN.size * _TAKEN.size
+        if whole:
+            self.taken, self.missed = _TAKEN.unpack_from(said, whole - _TAKEN.size)
+        self.said = said[whole:]
 
 
 class Tap:
@@ -81,6 +113,8 @@ class Tap:
         if capacity_chunks < 1:
             raise ConfigError(f"a tap holds at least 1 chunk, got capacity_chunks={capacity_chunks}; use about 256")
         self.capacity_chunks = capacity_chunks
+        self._ahead = max(1, capacity_chunks // 2)
+        """Chunks in the ring that a reader may have been told of and not have taken."""
         self._server: socket.socket | None = None
         self._folder: str | None = None
         self._token = ""
@@ -88,6 +122,8 @@ class Tap:
         self._beside = b""
         self._clients: list[_Client] = []
         self._dropped_by_gone = 0
+        self._ring: RingWriter | None = None
+        self._accepted_s = float("-inf")
 
     def serve(self, info: StreamInfo) -> str:
         """Start to listen for readers of the stream `info`; return the address for `connect`.
@@ -100,7 +136,10 @@ class Tap:
         """
         self.close()
         self._token = secrets.token_hex(_TOKEN_BYTES)
-        self._hello = _pack({"info": info_to_dict(info)})
+        if IS_POSSIBLE:
+            self._ring = RingWriter(info)
+        every = self._ahead // 2 if self._ring is not None else 0
+        self._hello = pack({"info": info_to_dict(info), "every": max(1, every)})
         if hasattr(socket, "AF_UNIX"):
             self._folder = tempfile.mkdtemp(prefix="bci-tap-")  # mode 0700: other users cannot watch
             path = os.path.join(self._folder, "tap")
@@ -119,10 +158,13 @@ class Tap:
         """Offer `chunk` to every reader; never blocks, never raises because of a reader."""
         if self._server is None:
             return
-        self._accept()
+        now_s = time.monotonic()
+        if now_s - self._accepted_s > _ACCEPT_EVERY_S:
+            self._accepted_s = now_s
+            self._accept()
         ready = [c for c in self._clients if c.is_greeted]
         if ready and (chunk.n_samples or chunk.events or chunk.flags):
-            body = _pack_chunk(chunk)
+            body = self._body(chunk)
             for client in ready:
                 if len(client.queue) >= self.capacity_chunks:
                     client.queue.popleft()
@@ -136,7 +178,7 @@ class Tap:
 
         It goes with the next `offer`; chunks are no larger for it.
         """
-        self._beside = _pack({"contact_kohm": plain(kohm)})
+        self._beside = pack({"contact_kohm": plain(kohm)})
         for client in self._clients:
             client.beside = self._beside if client.is_greeted else b""
 
@@ -153,6 +195,9 @@ class Tap:
             with contextlib.suppress(OSError):
                 os.rmdir(self._folder)
             self._folder = None
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
 
     @property
     def n_readers(self) -> int:
@@ -162,7 +207,16 @@ class Tap:
     @property
     def dropped(self) -> int:
         """Number of chunks dropped, over all readers so far."""
-        return self._dropped_by_gone + sum(c.dropped for c in self._clients)
+        return self._dropped_by_gone + sum(c.dropped + c.missed for c in self._clients)
+
+    def _body(self, chunk: Chunk) -> tuple[dict[str, Any], int] | bytes:
+        """Put `chunk` into the ring and return what to say of it; the whole of it where that is not possible."""
+        if self._ring is not None:
+            dtype = dtype_of(chunk)
+            at = self._ring.put(chunk, dtype)
+            if at is not None:
+                return text_of(chunk, dtype), at
+        return pack_chunk(chunk)
 
     def _accept(self) -> None:
         while self._server is not None:
@@ -206,21 +260,39 @@ class Tap:
             log.warning("a reader with a wrong token was refused")
             self._forget(client)
             return False
-        client.sending, client.beside = memoryview(self._hello), self._beside
+        client.beside = self._beside
+        if self._ring is not None:
+            # The memory itself goes with the first bytes, of which a fresh socket takes some.
+            n = socket.send_fds(client.sock, [self._hello], [self._ring.fd])
+            client.sending = memoryview(self._hello)[n:]
+        else:
+            client.sending = memoryview(self._hello)
         return True
 
     def _flush(self, client: _Client) -> None:
-        """Send what the socket takes; raises BlockingIOError when it takes no more."""
+        """Send what the socket takes and the reader can hold; raises BlockingIOError when it takes no more."""
+        if client.sent - client.taken >= self._ahead // 2:
+            with contextlib.suppress(BlockingIOError):
+                client.hear()
         while client.sending or client.beside or client.queue:
             if not client.sending and client.beside:
                 client.sending, client.beside = memoryview(client.beside), b""
             elif not client.sending:
-                now = {"sent_s": time.monotonic(), "dropped": client.dropped}
-                client.sending = memoryview(_pack(now) + client.queue.popleft())
+                if client.sent - client.taken >= self._ahead:
+                    return
+                client.sending = memoryview(self._next(client))
             client.sending = client.sending[client.sock.send(client.sending) :]
 
+    def _next(self, client: _Client) -> bytes:
+        """Return the next message for a reader."""
+        body, now_s = client.queue.popleft(), time.monotonic()
+        if isinstance(body, bytes):
+            return pack({"sent_s": now_s, "dropped": client.dropped}) + body
+        client.sent += 1
+        return pack_place(*body, now_s, client.dropped)
+
     def _forget(self, client: _Client) -> None:
-        self._dropped_by_gone += client.dropped
+        self._dropped_by_gone += client.dropped + client.missed
         self._clients.remove(client)
         client.sock.close()
 
@@ -233,7 +305,7 @@ class TapReader:
     info : StreamInfo
         The stream that is watched.
     dropped : int
-        Chunks the tap dropped because this reader was slow.
+        Chunks this reader did not get because it was slow.
     delay_s : float
         Time the newest message spent between the two processes, s.
     at_end : bool
@@ -242,15 +314,41 @@ class TapReader:
         The contacts that were told last, kOhm by channel; another object once others are told.
     """
 
-    def __init__(self, sock: socket.socket, info: StreamInfo, rest: bytes = b"") -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        info: StreamInfo,
+        rest: bytes = b"",
+        ring: RingReader | None = None,
+        say_every: int = 1,
+    ) -> None:
         self.info = info
-        self.dropped = 0
         self.delay_s = 0.0
         self.at_end = False
         self.contact_kohm: Mapping[str, float] = contacts_of(info)
-        self._sock = sock
+        self._sock, self._ring, self._say_every, self._said = sock, ring, say_every, 0
         self._buffer = bytearray(rest)
+        self._dropped = self._taken = self._missed = 0
         self._sock.setblocking(False)
+
+    @property
+    def dropped(self) -> int:
+        """Chunks this reader did not get because it was slow."""
+        return self._dropped + self._missed
+
+    def fileno(self) -> int:
+        """What `select` waits on."""
+        return self._sock.fileno()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the next chunk or the end, asleep, up to `timeout_s`; return whether there is something to read."""
+        if self.at_end:
+            return True
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self._sock, select.POLLIN)
+            return bool(poll.poll(1e3 * timeout_s))
+        return bool(select.select([self._sock], [], [], timeout_s)[0])
 
     def read(self) -> list[Chunk]:
         """Return the chunks that have arrived; never blocks.
@@ -262,26 +360,45 @@ class TapReader:
         """
         self._receive()
         chunks: list[Chunk] = []
-        while (message := _unpack(self._buffer)) is not None:
+        while (message := unpack(self._buffer)) is not None:
             text, arrays = message
-            if "start" in text:
-                chunks.append(_chunk_from(text, arrays, self.info))
-            elif "contact_kohm" in text:
-                self.contact_kohm = of_channels(from_plain(text["contact_kohm"]), self.info)
-            elif "sent_s" in text:
-                self.dropped = int(text["dropped"])
+            if "sent_s" in text:
+                self._dropped = int(text["dropped"])
                 self.delay_s = max(0.0, time.monotonic() - float(text["sent_s"]))
+            if "contact_kohm" in text:
+                self.contact_kohm = of_channels(from_plain(text["contact_kohm"]), self.info)
+            if "start" in text:
+                found = self._take(text) if "at" in text else arrays_of(text, arrays, self.info)
+                if found is not None:
+                    data, times = found
+                    chunks.append(chunk_of(text, data, times, self.info))
+        if self._taken - self._said >= self._say_every and not self.at_end:
+            with contextlib.suppress(OSError):  # it may be gone; and what is said later says this as well
+                self._sock.send(_TAKEN.pack(self._taken, self._missed))
+            self._said = self._taken
         return chunks
 
     def close(self) -> None:
         """Disconnect; any number of times."""
         self.at_end = True
         self._sock.close()
+        if self._ring is not None:
+            self._ring.close()
+
+    def _take(self, text: dict[str, Any]) -> tuple[Any, Any] | None:
+        """Copy a chunk out of the ring; None if it is gone."""
+        if self._ring is None:
+            raise DataError("a tap says where in its memory a chunk lies, got none from it; connect again")
+        found = self._ring.take(int(text["at"]), int(text["n"]), self.info.n_channels, np.dtype(text["dtype"]))
+        self._taken += 1
+        self._missed += found is None
+        return found
 
     def _receive(self) -> None:
+        size = 1 << 12 if self._ring else 1 << 20
         while not self.at_end:
             try:
-                got = self._sock.recv(1 << 20)
+                got = self._sock.recv(size)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -290,6 +407,8 @@ class TapReader:
             if not got:
                 self.at_end = True
             self._buffer += got
+            if len(got) < size:
+                return  # that was all; the next call sees whether it was the end
 
 
 def connect(address: str, timeout_s: float = 10.0) -> TapReader:
@@ -305,17 +424,19 @@ def connect(address: str, timeout_s: float = 10.0) -> TapReader:
         If it does not answer within `timeout_s`.
     """
     sock, token = _dial(address, timeout_s)
-    buffer = bytearray()
+    buffer, handles = bytearray(), list[int]()
     deadline = time.monotonic() + timeout_s
     try:
         sock.sendall(token.encode())
-        while (message := _unpack(buffer)) is None:
+        while (message := unpack(buffer)) is None:
             sock.settimeout(max(1e-3, deadline - time.monotonic()))
-            got = sock.recv(1 << 16)
+            got = _receive(sock, handles)
             if not got:
                 raise DeviceNotFound(f"the session at {address} refused this reader; use the address of a running one")
             buffer += got
-        return TapReader(sock, info_from_dict(message[0]["info"]), bytes(buffer))
+        ring = RingReader(handles.pop(0)) if handles else None
+        hello = message[0]
+        return TapReader(sock, info_from_dict(hello["info"]), bytes(buffer), ring, int(hello["every"]))
     except TimeoutError:
         sock.close()
         raise DeviceTimeout(
@@ -327,24 +448,18 @@ def connect(address: str, timeout_s: float = 10.0) -> TapReader:
     except BaseException:
         sock.close()
         raise
+    finally:
+        for handle in handles:
+            os.close(handle)
 
 
-def info_to_dict(info: StreamInfo) -> dict[str, Any]:
-    """Return `info` as what JSON can hold."""
-    channels = [[c.name, c.kind.value, c.unit, c.position, c.scale] for c in info.channels]
-    return {
-        "name": info.name,
-        "sfreq": info.sfreq,
-        "channels": channels,
-        "source_id": info.source_id,
-        "meta": dict(info.meta),
-    }
-
-
-def info_from_dict(text: dict[str, Any]) -> StreamInfo:
-    """Return the description that `info_to_dict` has written."""
-    channels = tuple(Channel(n, Kind(k), u, tuple(p) if p else None, s) for n, k, u, p, s in text["channels"])
-    return StreamInfo(text["name"], float(text["sfreq"]), channels, text["source_id"], text["meta"])
+def _receive(sock: socket.socket, handles: list[int]) -> bytes:
+    """Return what has arrived; memory that was handed over with it goes into `handles`."""
+    if not IS_POSSIBLE or sock.family != socket.AF_UNIX:
+        return sock.recv(1 << 16)
+    got, found, _, _ = socket.recv_fds(sock, 1 << 16, 1)
+    handles += found
+    return got
 
 
 def _dial(address: str, timeout_s: float) -> tuple[socket.socket, str]:
@@ -367,46 +482,3 @@ def _dial(address: str, timeout_s: float) -> tuple[socket.socket, str]:
             f"no session listens at {name} ({error.strerror}); start one and use its address"
         ) from error
     return sock, token
-
-
-def _pack(text: dict[str, Any], arrays: bytes = b"") -> bytes:
-    words = json.dumps(text, separators=(",", ":")).encode()
-    return _HEAD.pack(_MAGIC, len(words), len(arrays)) + words + arrays
-
-
-def _pack_chunk(chunk: Chunk) -> bytes:
-    data = chunk.data if chunk.data.dtype.kind in "iuf" else chunk.data.astype(np.float64)
-    dtype = data.dtype.newbyteorder("<")
-    text = {
-        "start": chunk.start,
-        "n": chunk.n_samples,
-        "dtype": dtype.str,
-        "flags": int(chunk.flags),
-        "events": [[e.sample, e.time, e.code, e.source] for e in chunk.events],
-    }
-    times = np.ascontiguousarray(chunk.times, dtype="<f8")
-    return _pack(text, times.tobytes() + data.astype(dtype, copy=False).tobytes())
-
-
-def _unpack(buffer: bytearray) -> tuple[dict[str, Any], bytes] | None:
-    """Take the first whole message off `buffer`; None if there is none yet."""
-    if len(buffer) < _HEAD.size:
-        return None
-    magic, n_words, n_arrays = _HEAD.unpack_from(buffer)
-    if magic != _MAGIC or n_words > _MOST_BYTES or n_arrays > _MOST_BYTES:
-        raise DataError(f"a message of a tap begins with {_MAGIC!r}, got {bytes(magic)!r}; connect again")
-    end = _HEAD.size + n_words + n_arrays
-    if len(buffer) < end:
-        return None
-    text = json.loads(buffer[_HEAD.size : _HEAD.size + n_words])
-    arrays = bytes(memoryview(buffer)[_HEAD.size + n_words : end])
-    del buffer[:end]
-    return text, arrays
-
-
-def _chunk_from(text: dict[str, Any], arrays: bytes, info: StreamInfo) -> Chunk:
-    n = int(text["n"])
-    times = np.frombuffer(arrays, "<f8", n)
-    data = np.frombuffer(arrays, text["dtype"], offset=8 * n).reshape(n, info.n_channels)
-    events = tuple(Event(s, t, c, o) for s, t, c, o in text["events"])
-    return Chunk(data, times, int(text["start"]), info, events, Flag(text["flags"]))

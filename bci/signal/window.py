@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from bci.signal.marks import CHANGED
 from bci.signal.ring import Ring
 from bci.signal.spans import Spans
 from bci.signal.stages import Line
+from bci.signal.unknown import has_unknown
 from bci.stream import Chunk, Event, Flag, StreamInfo
 from bci.trial import Locked, Slide, Window
 
@@ -238,8 +238,4 @@ class Windower:
 
 def _unknown(data: NDArray[np.generic]) -> NDArray[np.int64]:
     """Return the rows that hold NaN."""
-    # A sum of squares is NaN only if a value is: infinite ones stay infinite.
-    values = data.reshape(-1)
-    if data.dtype.kind != "f" or not math.isnan(values.dot(values)):
-        return _NONE
-    return np.flatnonzero(np.isnan(data).any(axis=1))
+    return np.flatnonzero(np.isnan(data).any(axis=1)) if has_unknown(data) else _NONE

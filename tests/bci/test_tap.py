@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from bci.errors import ConfigError, DeviceNotFound, DeviceTimeout
+from bci.errors import ConfigError, DataError, DeviceNotFound, DeviceTimeout
 from bci.runtime.tap import Tap, connect, info_from_dict, info_to_dict
+from bci.runtime.tap_ring import IS_POSSIBLE, RingReader, RingWriter
 from bci.signal.contact import noted
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
 
@@ -122,7 +123,7 @@ def test_reader_sees_the_end_after_the_last_chunk(tap):
     tap.offer(chunk_at(0))
     tap.close()
     assert [c.start for c in reader.read()] == [0]
-    assert reader.at_end and reader.read() == []
+    assert reader.read() == [] and reader.at_end
     reader.close()
 
 
@@ -164,6 +165,55 @@ def test_close_removes_the_socket_and_may_be_repeated(tap):
     tap.close()
     tap.close()
     assert not os.path.exists(os.path.dirname(path))
+
+
+def test_a_reader_sleeps_until_a_chunk_comes(tap):
+    reader = joined(tap, tap.serve(INFO))
+    assert not reader.wait(0.01)
+    tap.offer(chunk_at(3))
+    assert reader.wait(10.0) and [c.start for c in reader.read()] == [3]
+    tap.close()
+    assert reader.wait(10.0) and reader.read() == [] and reader.at_end
+    reader.close()
+
+
+def test_a_chunk_larger_than_the_shared_memory_goes_through_the_socket(tap):
+    reader = joined(tap, tap.serve(INFO))
+    big = chunk_at(0, 300_000)
+    chunks = []
+    while not chunks:
+        tap.offer(big)
+        big = Chunk.empty(INFO, 0)
+        chunks += reader.read()
+    assert np.array_equal(chunks[0].data[:, 0], np.arange(300_000))
+    reader.close()
+
+
+@pytest.mark.skipif(not IS_POSSIBLE, reason="memory without a name is Linux's")
+def test_a_chunk_that_was_overwritten_is_missed_not_mixed():
+    writer = RingWriter(INFO)
+    reader = RingReader(os.dup(writer.fd))
+    n = writer.size // 4 // 24  # rows of two values and a time
+    at = [writer.put(chunk_at(k * n, n), np.dtype("<f8")) for k in range(6)]
+    found = [reader.take(a, n, 2, np.dtype("<f8")) for a in at]
+    assert found[0] is found[1] is None
+    assert [int(data[0, 0]) for data, _ in found[2:]] == [2 * n, 3 * n, 4 * n, 5 * n]
+    with pytest.raises(DataError, match="inside the ring"):
+        reader.take(writer.size - 8, 10, 2, np.dtype("<f8"))
+    reader.close(), writer.close()
+
+
+def test_a_reader_that_comes_late_misses_what_the_ring_no_longer_holds_and_is_told(tap):
+    reader = joined(tap, tap.serve(INFO))
+    for k in range(200):
+        tap.offer(chunk_at(k * 20_000, 20_000))
+    chunks = []
+    for _ in range(100):
+        chunks += reader.read()
+        tap.offer(Chunk.empty(INFO, 0))
+    assert all((c.data[:, 0] == np.arange(c.start, c.stop)).all() for c in chunks)
+    assert reader.dropped == tap.dropped == 200 - len(chunks) > 150
+    reader.close()
 
 
 # ------------------------------------------------------------------ contacts
