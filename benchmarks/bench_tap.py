@@ -54,8 +54,10 @@ def tap(seconds):
         time.sleep(max(0.0, begin + k * CHUNK / SFREQ - time.perf_counter()))
         data = pool[k % 16]
         data[:] = k * CHUNK % 1000  # as a device would just have delivered it
-        now = time.perf_counter()
-        served.offer(Chunk(data, np.full(CHUNK, now), k * CHUNK, info))
+        times = np.zeros(CHUNK)
+        chunk = Chunk(data, times, k * CHUNK, info)
+        times[:] = now = time.perf_counter()
+        served.offer(chunk)
         spent.append(time.perf_counter() - now)
     time.sleep(0.1)
     served.close()

@@ -18,7 +18,7 @@ IS_POSSIBLE = hasattr(os, "memfd_create")
 _HEAD = 64
 _STEP = 64
 """Chunks begin at multiples of this, bytes: a line of the cache."""
-_LEAST, _MOST, _KEPT_S = 1 << 22, 1 << 25, 0.25
+_LEAST, _MOST, _KEPT_S = 1 << 22, 1 << 24, 0.25
 
 
 class RingWriter:
@@ -27,7 +27,7 @@ class RingWriter:
     Parameters
     ----------
     info : StreamInfo
-        The stream; a quarter second of it is kept, at least 4 MB and at most 32 MB.
+        The stream; a quarter second of it is kept, at least 4 MB and at most 16 MB.
 
     Notes
     -----
