@@ -31,6 +31,7 @@ from bci.runtime.collect import Calibration, Collector, Labeller
 from bci.runtime.cues import Cues
 from bci.runtime.describe import describe, versions
 from bci.runtime.drive import Driver, OnDecision
+from bci.runtime.intake import Overrun
 from bci.runtime.loop import Loop, Turn, position_s
 from bci.runtime.outputs import Outputs
 from bci.runtime.run import Run
@@ -80,6 +81,8 @@ class Session:
     impedance : bool, default=False
         Measure the contacts before the stream begins: most amplifiers cannot while they stream. They stand in the
         header of the recording, and in the verdicts on the channels.
+    overrun : {"block", "drop-oldest", "skip-to-newest"}, default="block"
+        What is done when the loop does not keep up with the samples, see `bci.runtime.intake.Intake`.
 
     Examples
     --------
@@ -104,6 +107,7 @@ class Session:
         seed: int = 0,
         on_turn: Callable[[Turn], None] | None = None,
         impedance: bool = False,
+        overrun: Overrun = "block",
     ) -> None:
         self.device: Device = create("devices", device)
         self.paradigm: Paradigm = create("paradigms", paradigm)
@@ -132,7 +136,7 @@ class Session:
             if record is None
             else create("recorders", "xdf", path=record, config=config, planned_s=planned_s, fallback=record_fallback)
         )
-        self._loop = Loop(self.device, self.pipeline, self._recorder, on_turn, impedance)
+        self._loop = Loop(self.device, self.pipeline, self._recorder, on_turn, impedance, overrun)
         self._texts: dict[str, int] = {}
         self._was_recorded_here = False
         self._phase_from_s = 0.0  # where in the stream the last phase ended
@@ -183,6 +187,10 @@ class Session:
     def contact_kohm(self) -> Mapping[str, float]:
         """The contacts that were measured last, or that a recording tells, kOhm by channel; empty where none were."""
         return {} if self._loop.quality is None else self._loop.quality.quality.contact_kohm
+
+    def load_report(self) -> dict[str, Any]:
+        """Return whether the loop kept up: the policy, the samples left out, and which stages were slow."""
+        return self._loop.report()
 
     # ------------------------------------------------------------ the three verbs
     def calibrate(self, source: str | Device | None = None, *, until_s: float | None = None) -> Calibration:
@@ -293,7 +301,7 @@ class Session:
         after_s = self._phase_from_s
         begin_s: float | None = after_s if foreign else None
         end_s, length_s = float("inf"), float("inf") if duration_s is None else duration_s
-        with calm(), self.outputs.halted_by_errors():
+        with calm() as sweep, self.outputs.halted_by_errors():
             for turn in self._loop.turns():
                 labeller.see(turn.events_from(after_s))
                 # A drive may begin at the very sample at which the last phase ended.
@@ -310,6 +318,7 @@ class Session:
                     break
                 self._play(playing, END)
                 self.outputs.pass_events(self.device)
+                sweep()
         self.outputs.neutral()
         run = driver.finish()
         if foreign and not run.decisions:

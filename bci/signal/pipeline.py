@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bci.errors import DataError
 from bci.ports import Block
-from bci.signal.chain import Chain
+from bci.signal.timed import TimedChain
 from bci.signal.window import Cut, Windower
 from bci.stream import Chunk, StreamInfo
 from bci.trial import Window
@@ -37,7 +37,7 @@ class Pipeline:
     """
 
     def __init__(self, blocks: Iterable[Block], window: Window, history_s: float = 10.0) -> None:
-        self.chain = Chain(blocks)
+        self.chain = TimedChain(blocks)
         self.window = window
         self.history_s = history_s
         self.last_stages: dict[str, float] = {"blocks": 0.0, "window": 0.0}
