@@ -69,7 +69,7 @@ class SlowWatch:
         work_s = sum(spent.values())
         self._recent.append((signal_s, work_s))
         signal, work = (sum(column) for column in zip(*self._recent, strict=True))
-        while len(self._recent) > 1 and max(signal, work) - max(self._recent[0]) >= _SPAN_S:
+        while max(signal - self._recent[0][0], work - self._recent[0][1]) >= _SPAN_S:
             first = self._recent.popleft()
             signal, work = signal - first[0], work - first[1]
         if max(signal, work) < _SPAN_S:
@@ -84,7 +84,7 @@ class SlowWatch:
                 self.hint = ""
 
     def report(self) -> dict[str, Any]:
-        """Return for each stage that was slow how often (``n``), its longest ``time`` and that chunk's ``signal``, s."""
+        """Return how often each slow stage was so (``n``), its longest ``time`` and the ``signal`` it was for, s."""
         return {name: dict(found) for name, found in self._slow.items()}
 
     # -------------------------------------------------------------- private
