@@ -18,6 +18,7 @@ from bci.runtime.describe import describe
 from bci.runtime.intake import Intake, Overrun
 from bci.runtime.slow import SlowWatch
 from bci.runtime.verdicts import VerdictLog
+from bci.runtime.warm import warming
 from bci.signal.contact import measure, noted
 from bci.signal.pipeline import Pipeline
 from bci.signal.quality import Quality, QualityWatch
@@ -153,7 +154,8 @@ class Loop:
     def open(self) -> StreamInfo:
         """Open the device, prepare the pipeline for it, begin the recording."""
         self._open = True
-        self.info = self._device.open()
+        with warming():
+            self.info = self._device.open()
         used = self._pipeline.prepare(self.info)
         self.quality = QualityWatch(self.info, used.ch_names)
         contacts = measure(self._device, self.info) if self._impedance else {}
