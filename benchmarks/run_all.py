@@ -20,6 +20,7 @@ SHORT = {
     "bench_rig.py": ["--minutes", "10"],
     "bench_time.py": ["--repeat", "1"],
     "bench_truth.py": ["--schedules", "200", "--gaps", "100"],
+    "bench_windows.py": ["--schedules", "1000", "--seconds", "60"],
     "bench_verify.py": ["--files", "100"],
 }
 FULL = {"bench_kill.py": ["--kills", "200"], "bench_disk_full.py": ["--runs", "100"]}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from bci.decoding.base import Array, LinearModel, State, WindowDecoder, covariances
 from bci.errors import ConfigError, DataError
@@ -197,4 +196,8 @@ def _enough(y: NDArray[np.int64]) -> None:
 
 
 def _shrinkage_lda(features: Array, y: NDArray[np.int64]) -> LinearModel:
+    from sklearn.discriminant_analysis import (
+        LinearDiscriminantAnalysis,
+    )  # takes half a second; a saved model needs none
+
     return LinearModel.of(LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(features, y))
