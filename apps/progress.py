@@ -13,10 +13,16 @@ class FollowSignal:
     """Seconds of signal that went through the loop, where there is a terminal; for a session's `on_turn`."""
 
     def __init__(self) -> None:
-        self._bar: Any = tqdm(desc="signal", disable=None, bar_format="{desc}: {n:.0f} s [{elapsed}]", delay=0.2)
+        self._bar: Any = tqdm(
+            desc="signal", disable=None, bar_format="{desc}: {n:.0f} s [{elapsed}]{postfix}", delay=0.2
+        )
+        self._hint = ""
 
     def __call__(self, turn: Turn) -> None:
-        """Follow one turn."""
+        """Follow one turn; what is too slow stands behind the bar."""
+        if turn.hint != self._hint:
+            self._hint = turn.hint
+            self._bar.set_postfix_str(turn.hint, refresh=False)
         self._bar.update(turn.chunk.n_samples / turn.chunk.info.sfreq)
 
     def __enter__(self) -> Self:
