@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from bci.errors import DataError
 from bci.stream import Channel, Chunk, Event, Flag, Kind, StreamInfo
 
+TOKEN_BYTES = 16
+"""Length of the secret that a reader has to know; it is sent as twice as many digits."""
+TAKEN = struct.Struct("<QQ")
+"""What a reader says: chunks that it took so far, and of these the ones that were gone."""
 _MAGIC = b"BCIT"
 _HEAD = struct.Struct("<4sIQ")  # magic, bytes of JSON, bytes of arrays
 _PLACE_MAGIC = b"BCIR"
