@@ -6,8 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 
+from bci.decoding.estimator import Estimator
 from bci.errors import ConfigError, DataError
 from bci.runtime.temperature import tempered
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
 
 
-class WindowDecoder(ClassifierMixin, BaseEstimator):
+class WindowDecoder(Estimator):
     """A scikit-learn classifier of windows, shape (n_epochs, n_channels, n_times).
 
     Authors write `_fit`, `_predict`, `_state` and `_restore`; checks and labels are done here.

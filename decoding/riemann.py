@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from bci.decoding.base import Array, LinearModel, State, WindowDecoder, covariances, softmax
 from bci.errors import ConfigError
@@ -33,6 +32,8 @@ class TangentSpace(WindowDecoder):
         self.shrinkage, self.C = shrinkage, C
 
     def _fit(self, X: Array, y: NDArray[np.int64], groups: NDArray[np.int64]) -> None:
+        from sklearn.linear_model import LogisticRegression
+
         cov = covariances(X, self.shrinkage)
         self._whiten = inverse_root(riemannian_mean(cov))
         features = tangent_vectors(cov, self._whiten)
@@ -104,6 +105,8 @@ class Imagery(WindowDecoder):
         self.shrinkage, self.C = shrinkage, C
 
     def _fit(self, X: Array, y: NDArray[np.int64], groups: NDArray[np.int64]) -> None:
+        from sklearn.linear_model import LogisticRegression
+
         self._check()
         cov = covariances(X, self.shrinkage)
         weights = window_weights(y, groups)
