@@ -11,8 +11,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bci.acquisition import kernels_stamps as k
-
 _EXACT = 0.05
 """Largest deviation of a spacing that still counts as exact, sample periods."""
 _WARM_UP_S = 0.25
@@ -47,7 +45,11 @@ class StampTracker:
     """
 
     def __init__(self, sfreq: float, trusted: bool = False) -> None:
+        # Here, since who reads a recording takes `numbered` alone and need not wait for a compiler.
+        from bci.acquisition import kernels_stamps as k
+
         period = 1.0 / sfreq
+        self._follow = k.follow
         self._state, self._settings = np.empty(10), np.empty(8)
         self._settings[[k.SFREQ, k.PERIOD]] = sfreq, period
         self._settings[k.WARM_UP_S] = 0.0 if trusted else _WARM_UP_S
@@ -69,7 +71,7 @@ class StampTracker:
             At least one stamp.
         """
         times, lost = np.empty(len(stamps)), np.empty(len(stamps), np.int64)
-        if not k.follow(stamps, self._state, self._settings, times, lost):
+        if not self._follow(stamps, self._state, self._settings, times, lost):
             return times, []
         return times, [(row, int(lost[row])) for row in np.flatnonzero(lost).tolist()]
 
