@@ -40,6 +40,7 @@ from bci.trial import Locked, Slide
 
 if TYPE_CHECKING:
     from bci.runtime.session import Session
+    from bci.signal.chain import GapPolicy
 
 _KINDS: Mapping[str, tuple[Any, str]] = MappingProxyType(
     {
@@ -53,11 +54,13 @@ _KINDS: Mapping[str, tuple[Any, str]] = MappingProxyType(
         "planned_s": (float, "a number of seconds"),
         "seed": (int, "a whole number"),
         "impedance": (bool, "true or false"),
+        "gap": (str, '"bridge" or "reset"'),
+        "bridge_s": (float, "a number of seconds"),
     }
 )
 
 
-_PLAIN = ("gate", "record", "record_fallback", "planned_s", "seed", "impedance")
+_PLAIN = ("gate", "record", "record_fallback", "planned_s", "seed", "impedance", "gap", "bridge_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,8 @@ class SessionConfig:
     planned_s: float | None = None
     seed: int = 0
     impedance: bool = False
+    gap: GapPolicy = "bridge"
+    bridge_s: float = 0.5
 
     @classmethod
     def from_toml(cls, path: str | Path) -> SessionConfig:
@@ -178,6 +183,8 @@ class SessionConfig:
             "planned_s": self.planned_s,
             "seed": self.seed,
             "impedance": self.impedance,
+            "gap": self.gap,
+            "bridge_s": self.bridge_s,
         }
         if self.gate:
             settings = dict(self.gate)

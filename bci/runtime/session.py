@@ -38,6 +38,7 @@ from bci.runtime.run import Run
 from bci.runtime.score import Score, fit_decoder, out_of_fold
 from bci.runtime.temperature import fit_temperature
 from bci.safety.gate import Gate
+from bci.signal.chain import GapPolicy
 from bci.signal.contact import refuse_if_unable
 from bci.signal.pipeline import Pipeline
 from bci.stream import StreamInfo, difference
@@ -74,6 +75,10 @@ class Session:
         When a decision may act.
     blocks : sequence of Block, optional
         Signal chain; that of the paradigm by default.
+    gap : {"bridge", "reset"}, default="bridge"
+        What the filters of the chain do where samples are missing (`bci.signal.chain.Chain`).
+    bridge_s : float, default=0.5
+        Longest gap that is bridged, s.
     seed : int, default=0
         Seed of the schedule.
     on_turn : callable, optional
@@ -104,6 +109,8 @@ class Session:
         planned_s: float | None = None,
         gate: Gate | None = None,
         blocks: Sequence[Block] | None = None,
+        gap: GapPolicy = "bridge",
+        bridge_s: float = 0.5,
         seed: int = 0,
         on_turn: Callable[[Turn], None] | None = None,
         impedance: bool = False,
@@ -120,7 +127,7 @@ class Session:
         self.clock: Clock = MonotonicClock()
         self._rng = np.random.default_rng(seed)
         self._blocks = blocks
-        self.pipeline = Pipeline(self._new_blocks(), self.paradigm.window)
+        self.pipeline = Pipeline(self._new_blocks(), self.paradigm.window, gap=gap, bridge_s=bridge_s)
         self.outputs = Outputs(effectors)
         self.gate = gate or Gate()
         # An own gate may be stricter than the effectors, never looser.
@@ -129,7 +136,13 @@ class Session:
             "device": self.device, "paradigm": self.paradigm, "blocks": self.pipeline.chain.blocks,
             "decoder": self.decoder, "gate": self.gate,
         }  # fmt: skip
-        self.resolved = {**describe(parts), "effectors": self.outputs.described, "seed": seed}
+        self.resolved = {
+            **describe(parts),
+            "effectors": self.outputs.described,
+            "seed": seed,
+            "gap": gap,
+            "bridge_s": bridge_s,
+        }
         config = {"session": self.resolved, "versions": versions()}
         self._recorder = (
             None
@@ -214,7 +227,10 @@ class Session:
             If `source` has other channels or another rate than what is driven.
         """
         if source is not None:
-            with Session(source, self.paradigm, self.decoder, blocks=self._blocks) as other:
+            policy = self.pipeline.chain
+            with Session(
+                source, self.paradigm, self.decoder, blocks=self._blocks, gap=policy.gap, bridge_s=policy.bridge_s
+            ) as other:
                 self.calibration = other.calibrate()
             self._check_calibration()
             return self.calibration

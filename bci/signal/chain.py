@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,11 +13,13 @@ from bci.ports import Block
 from bci.signal.marks import MarksSamples
 from bci.signal.pieces import fresh, pieces
 from bci.signal.program import Program
-from bci.signal.stages import BringsRunner, HasStages, Stage, not_prepared
+from bci.signal.stages import BridgesGaps, BringsRunner, HasStages, Stage, not_prepared
 from bci.stream import Chunk, Event, Flag, StreamInfo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+GapPolicy: TypeAlias = Literal["reset", "bridge"]
 
 
 class Chain(Block):
@@ -27,17 +29,31 @@ class Chain(Block):
     ----------
     blocks : iterable of Block
         The steps, in order; may be empty.
+    gap : {"bridge", "reset"}, default="bridge"
+        What filters do where samples are missing. "reset": begin anew, in the steady state for the first sample after
+        the gap. "bridge": go on across gaps of up to `bridge_s`, as if the missing samples had been a straight line
+        from the last to the first, and begin anew after longer ones and where it is not known how many are missing.
+    bridge_s : float, default=0.5
+        Longest gap that is bridged, s.
 
     Raises
     ------
     ConfigError
-        If something is not a block; from `prepare`, if a block does not fit the stream.
+        If something is not a block, or there is no such policy; from `prepare`, if a block does not fit the stream.
 
     Notes
     -----
     Blocks that offer `stages` (`bci.signal.stages.HasStages`) are taken apart at
     `prepare`, and every run of them becomes one program; others, and those whose stages bring their own runner, are
     called as they are. The result is that of the blocks one after the other up to rounding.
+
+    A bridge exists for the states of filters alone, and goes for every block made of stages. Nothing of it is
+    delivered: sample numbers jump, and the next sample has `Flag.GAP`. In a notch the mains goes on meanwhile; a rhythm
+    in a band-pass fades and rises again, as after a reset. The same holds for a channel that was unknown (NaN) for a
+    while: when it is known again its filters go on as if it had drawn a line, and after more than `bridge_s` as if it
+    had been at its new level for ever. With "reset" its last value is held and the step to the new one is filtered.
+    Blocks that look at windows or learn begin anew at every gap, or do as their own pages say, and a chain inside a
+    chain has a policy of its own. What comes out does not depend on how the stream is cut, whatever the policy.
 
     Examples
     --------
@@ -46,7 +62,7 @@ class Chain(Block):
     >>> chain = Chain([Notch(50.0), Bandpass(8.0, 30.0)])
     """
 
-    def __init__(self, blocks: Iterable[Block]) -> None:
+    def __init__(self, blocks: Iterable[Block], gap: GapPolicy = "bridge", bridge_s: float = 0.5) -> None:
         self.blocks = list(blocks)
         for block in self.blocks:
             if not isinstance(block, Block):
@@ -54,6 +70,12 @@ class Chain(Block):
                     f"a chain is made of blocks, got {block!r} of type {type(block).__name__}; "
                     "make blocks from names with bci.registry.create('blocks', name)"
                 )
+        if gap not in get_args(GapPolicy) or not 0 < bridge_s < float("inf"):
+            raise ConfigError(
+                f'expected gap = "reset" or "bridge" and bridge_s above 0 s, got {gap!r} and {bridge_s!r}; leave both '
+                "out if unsure"
+            )
+        self.gap, self.bridge_s = gap, bridge_s
         self._steps: list[Program | Block] | None = None
         self._only: Program | Block | None = None  # step, where there is one
         self._infos: tuple[StreamInfo, ...] = ()
@@ -77,6 +99,9 @@ class Chain(Block):
             current = after
         if stages or not steps:
             steps.append(Program(stages, begin, current))
+        for step in steps:
+            if isinstance(step, BridgesGaps) and self.gap == "bridge":
+                step.bridge(self.bridge_s)
         self._steps, self._only = steps, steps[0] if len(steps) == 1 else None
         self._infos = tuple(infos)
         self.delay_s = sum(block.delay_s for block in self.blocks)

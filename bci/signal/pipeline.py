@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bci.errors import DataError
 from bci.ports import Block
+from bci.signal.chain import GapPolicy
 from bci.signal.timed import TimedChain
 from bci.signal.window import Cut, Windower
 from bci.stream import Chunk, StreamInfo
@@ -27,6 +28,10 @@ class Pipeline:
         Which windows are cut from its output.
     history_s : float, default=10
         How far back a late event may still find its samples, s.
+    gap : {"bridge", "reset"}, default="bridge"
+        What filters do where samples are missing (`bci.signal.chain.Chain`).
+    bridge_s : float, default=0.5
+        Longest gap that is bridged, s.
 
     Attributes
     ----------
@@ -36,8 +41,16 @@ class Pipeline:
         Output of the blocks for the last `push` (what a viewer shows).
     """
 
-    def __init__(self, blocks: Iterable[Block], window: Window, history_s: float = 10.0) -> None:
-        self.chain = TimedChain(blocks)
+    def __init__(
+        self,
+        blocks: Iterable[Block],
+        window: Window,
+        history_s: float = 10.0,
+        *,
+        gap: GapPolicy = "bridge",
+        bridge_s: float = 0.5,
+    ) -> None:
+        self.chain = TimedChain(blocks, gap, bridge_s)
         self.window = window
         self.history_s = history_s
         self.last_stages: dict[str, float] = {"blocks": 0.0, "window": 0.0}

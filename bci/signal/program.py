@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bci.signal.assembly import HEADER, NUMBER, Assembly
+from bci.signal.assembly import HEADER, LARGEST, NUMBER, Assembly
+from bci.signal.returns import Returns
 from bci.signal.runners import one_by_one, runner
 from bci.signal.stages import Array, BringsRunner, DecimateStage, Line, Mask, Stage, fuse
 from bci.signal.thinned import Thinned
 from bci.stream import Chunk, Flag, StreamInfo, read_only, whole_chunk
 
+_PIECE = 1024
 _DOUBLE, _OK, _empty = np.dtype(np.float64), Flag.OK, np.empty
 
 
@@ -29,6 +32,9 @@ class Program:
         What comes in; numbers that are not in the units of their channels yet are brought to them first.
     out_info : StreamInfo
         What goes out.
+    bridge_s : float, default=0
+        Longest gap that the states go across, s: a straight line stands in for the missing samples then, of which
+        nothing is delivered. After a longer one all begins anew.
 
     Notes
     -----
@@ -38,7 +44,7 @@ class Program:
     A program with a stage that brings its own runner goes stage by stage always.
     """
 
-    def __init__(self, stages: Sequence[Stage], info: StreamInfo, out_info: StreamInfo) -> None:
+    def __init__(self, stages: Sequence[Stage], info: StreamInfo, out_info: StreamInfo, bridge_s: float = 0.0) -> None:
         from bci.signal import kernels
 
         kernels.warm_up()
@@ -63,9 +69,10 @@ class Program:
         self._known = np.zeros(info.n_channels, np.uint8)
         self._is_steady = self._is_fast = False
         self._line = Line(info)
+        self.bridge(bridge_s)
 
     def process(self, chunk: Chunk) -> Chunk:
-        """Return the output for `chunk`; starts anew at a gap."""
+        """Return the output for `chunk`; starts anew at a gap, or goes across it."""
         data, start, line = chunk.data, chunk.start, self._line
         n_samples = len(data)
         if (
@@ -86,7 +93,10 @@ class Program:
             return whole_chunk(values, chunk.times, start, self.out_info, chunk.events, flags)
         flags, restart = line.follow(chunk)
         if restart and n_samples:
-            self._restart()
+            if 0 < line.missing <= self._longest and self._known.any():
+                self._bridge(data, start, line.missing)
+            else:
+                self._restart()
         if self._factor > 1:
             return self._decimated(chunk, flags)
         if n_samples == 0:
@@ -118,6 +128,12 @@ class Program:
             done = self._run(data, values, self._code, self._memory)
         return values, done < n_samples and self._finish(data, values, done, number)
 
+    def bridge(self, longest_s: float) -> None:
+        """Go across gaps of up to `longest_s`, s."""
+        self._longest = round(longest_s * self.info.sfreq)
+        waits = self._longest and self._is_compiled
+        self._returns = Returns(self.stages, self.info.n_channels, self._longest) if waits else None
+
     def reset(self) -> None:
         """Forget all samples."""
         self._line.reset()
@@ -127,8 +143,26 @@ class Program:
     def _restart(self) -> None:
         self._known[:] = 0
         self._is_steady = self._is_fast = False
+        if self._returns is not None:
+            self._returns.restart()
         for stage in self._runners:
             stage.restart()
+
+    def _bridge(self, data: NDArray[np.generic], start: int, missing: int) -> None:
+        """Take a straight line from the last row to the first of `data` through the stages, and deliver nothing of it.
+
+        Where a channel is unknown in the first row, its last known value is held; one that was never known stays so.
+        """
+        last = np.where(self._known, self._memory[self._last], np.nan)
+        first = self._loaded(data[:1])[0]
+        rise = np.where(np.abs(first) < LARGEST, first - last, 0.0) / (missing + 1)
+        for begin in range(0, missing, _PIECE):
+            values: Array = last + np.arange(begin + 1, min(begin + _PIECE, missing) + 1)[:, None] * rise
+            mask: Mask = np.zeros(values.shape, np.uint8)
+            bad = mask if self._hold(values, mask, self._memory[self._last], self._known) else None
+            number = start - missing + begin
+            for stage in self._runners:
+                values, bad, number = stage.bridge(values, bad, number)
 
     def _loaded(self, data: NDArray[np.generic]) -> Array:
         """Return the rows as doubles in the units of their channels."""
@@ -146,11 +180,17 @@ class Program:
         """Take rows through one stage after the other, with a mask of what is unknown."""
         values = np.array(data, order="C")
         mask: Mask = np.zeros(values.shape, np.uint8)
+        last, known = self._memory[self._last].copy(), self._known.copy()
         bad = mask if self._hold(values, mask, self._memory[self._last], self._known) else None
-        is_steady = self._is_compiled and bool(self._known.all())
-        for stage in self._runners:
-            values, bad, number = stage.run(values, bad, number)
-            is_steady &= stage.is_steady
+        is_waiting = False
+        if self._returns is None or not (bad is not None or self._returns.is_waiting):
+            values, bad = self._one_by_one(values, bad, number)
+        else:
+            found = self._returns.find(values, mask, last, known)
+            is_waiting = self._returns.is_waiting
+            values, bad = self._piece_by_piece(values, mask, number, found)
+        is_steady = self._is_compiled and not is_waiting and bool(self._known.all())
+        is_steady &= all(stage.is_steady for stage in self._runners)
         self._is_steady = is_steady
         self._is_fast = is_steady and self._factor == 1 and not self._is_scaled
         unknown = bad is not None and bool(bad.any())
@@ -161,6 +201,22 @@ class Program:
     def _count(self, number: int, n_samples: int) -> int:
         """Return how many of `n_samples` from `number` on are kept."""
         return _ceil(self._factor, number + n_samples) - _ceil(self._factor, number)
+
+    def _one_by_one(self, values: Array, bad: Mask | None, number: int) -> tuple[Array, Mask | None]:
+        for stage in self._runners:
+            values, bad, number = stage.run(values, bad, number)
+        return values, bad
+
+    def _piece_by_piece(
+        self, values: Array, bad: Mask, number: int, found: dict[int, tuple[Array, NDArray[np.int64]]]
+    ) -> tuple[Array, Mask]:
+        """Do as `_one_by_one`, where channels return in the rows `found`."""
+        parts = []
+        for begin, end in pairwise(sorted({0, *found, len(values)})):
+            if begin in found and self._returns is not None:
+                self._returns.add(*found[begin], number + begin, self._memory)
+            parts.append(self._one_by_one(values[begin:end], bad[begin:end], number + begin))
+        return np.concatenate([v for v, _ in parts]), np.concatenate([b for _, b in parts if b is not None])
 
     def _decimated(self, chunk: Chunk, flags: Flag) -> Chunk:
         """Return the kept samples with their numbers, times, events and flags; may be empty."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.signal.assembly import Assembly, passes
+from bci.signal.gap_cascade import GapCascade
 from bci.signal.stages import (
     Array,
     AverageStage,
@@ -40,6 +41,10 @@ class StageRunner(Protocol):
         """Return the rows that come out, which of their values are unknown, and the number of the first."""
         ...
 
+    def bridge(self, values: Array, bad: Mask | None, number: int) -> tuple[Array, Mask | None, int]:
+        """Take in rows that stand for missing ones; as `run`, but what goes on by itself does."""
+        ...
+
     def restart(self) -> None:
         """Begin anew with the next sample."""
         ...
@@ -60,7 +65,17 @@ def one_by_one(stages: Sequence[Stage], n_channels: int) -> list[StageRunner]:
     return made
 
 
-class _Brought:
+class _Bridged:
+    """What takes rows that stand for missing ones as any others."""
+
+    def run(self, values: Array, bad: Mask | None, number: int) -> tuple[Array, Mask | None, int]:
+        raise NotImplementedError
+
+    def bridge(self, values: Array, bad: Mask | None, number: int) -> tuple[Array, Mask | None, int]:
+        return self.run(values, bad, number)
+
+
+class _Brought(_Bridged):
     """A runner that a stage brought."""
 
     is_steady = True
@@ -94,7 +109,7 @@ def runner(stage: Stage, k: int, tape: Assembly) -> StageRunner:
     raise TypeError(f"no runner for a stage of type {type(stage).__name__}")
 
 
-class _Alone:
+class _Alone(_Bridged):
     """A stage run by the engine, by itself."""
 
     is_steady = True
@@ -162,6 +177,12 @@ class _SosRunner(_Settling):
     def __init__(self, stage: SosStage, k: int, tape: Assembly) -> None:
         super().__init__(k, tape, len(stage.columns), len(stage.columns))
         self._steady = _rest(stage.sos)
+        self._gap = GapCascade(stage)
+
+    def bridge(self, values: Array, bad: Mask | None, number: int) -> tuple[Array, Mask | None, int]:
+        if not (self._gap.has_notches and self.is_steady):
+            return self.run(values, bad, number)
+        return self._gap.run(values, self._state()), bad, number
 
     def begin(self, channels: NDArray[np.bool_], values: Array) -> None:
         self._state()[:, :, channels] = self._steady[:, :, None] * values
@@ -251,7 +272,7 @@ class _AverageRunner(_Alone):
         return out, bad, number
 
 
-class _PickRunner:
+class _PickRunner(_Bridged):
     is_steady = True
 
     def __init__(self, stage: PickStage) -> None:
@@ -282,7 +303,7 @@ class _MatrixRunner(_Alone):
         return self.apply(values, n_outputs), out_bad, number
 
 
-class _DecimateRunner:
+class _DecimateRunner(_Bridged):
     is_steady = True
 
     def __init__(self, stage: DecimateStage) -> None:

@@ -14,6 +14,7 @@ so is the output.
 
 A filter starts in the steady state for the first known sample of each channel,
 at the beginning and after every gap: a constant offset causes no transient.
+A chain may have it go across short gaps instead (`bci.signal.chain.Chain`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from bci.errors import DataError
 from bci.ports import Block
-from bci.stream import Chunk, Flag, Kind, StreamInfo
+from bci.stream import Chunk, Flag, Kind, StreamInfo, difference
 
 if TYPE_CHECKING:
     from bci.signal.program import Program
@@ -156,6 +157,15 @@ class HasStages(Protocol):
         ...
 
 
+@runtime_checkable
+class BridgesGaps(Protocol):
+    """What can take its states across a gap."""
+
+    def bridge(self, longest_s: float) -> None:
+        """Go across gaps of up to `longest_s`, s, from now on; 0: begin anew after each. Known after `prepare`."""
+        ...
+
+
 class StagedBlock(Block, ABC):
     """A block made of linear stages: an author writes `design` and nothing else."""
 
@@ -185,6 +195,12 @@ class StagedBlock(Block, ABC):
         if self._program is not None:
             self._program.reset()
 
+    def bridge(self, longest_s: float) -> None:
+        """Go across gaps of up to `longest_s`, s; until the next `prepare`."""
+        if self._program is None:
+            raise not_prepared(self)
+        self._program.bridge(longest_s)
+
     def stages(self) -> list[Stage]:
         """Return what the block does; known after `prepare`."""
         if self._program is None:
@@ -207,6 +223,8 @@ class Line:
         """Number of the sample that may follow without a look at anything else; -1 where there is none."""
         self.expected: int | None = None
         """Number of the sample after the last; None where nothing came yet."""
+        self.missing = 0
+        """How many samples are missing before the ones that start anew; 0 where that cannot be known."""
 
     def follow(self, chunk: Chunk) -> tuple[Flag, bool]:
         """Return the flags of `chunk` (with GAP if its number jumped) and whether its first sample starts anew.
@@ -217,10 +235,7 @@ class Line:
             If `chunk` belongs to a stream of other channels or another rate.
         """
         if chunk.info is not self.info and not same_signals(chunk.info, self.info):
-            raise DataError(
-                f"expected chunks of {self.info.n_channels} channels at {self.info.sfreq:g} Hz as prepared, got "
-                f"{chunk.info.n_channels} channels at {chunk.info.sfreq:g} Hz or other names; call prepare again"
-            )
+            raise DataError(changed(self.info, chunk.info))
         flags = chunk.flags
         if not flags and chunk.start == self.next:
             self.next = self.expected = chunk.start + len(chunk.data)
@@ -232,17 +247,35 @@ class Line:
         if self.expected is not None and chunk.start != self.expected:
             flags |= Flag.GAP
             self.next = -1
-        restart, self.next, self.expected = self.next < 0, chunk.stop, chunk.stop
+        restart = self.next < 0
+        self.missing = max(0, chunk.start - self.expected) if restart and self.expected is not None else 0
+        self.next = self.expected = chunk.stop
         return flags, restart
 
     def reset(self) -> None:
         """Forget where the stream was."""
-        self.expected, self.next = None, -1
+        self.expected, self.next, self.missing = None, -1, 0
 
 
 def same_signals(one: StreamInfo, other: StreamInfo) -> bool:
     """Return True if both have the same rate and channels."""
     return one.sfreq == other.sfreq and one.channels == other.channels
+
+
+def changed(prepared: StreamInfo, got: StreamInfo) -> str:
+    """Word the error for a chunk of a stream with other signals than what was prepared for."""
+    found = difference("what was prepared", prepared, got).rpartition(";")[0] or _detail(prepared, got)
+    return f"{found}; call prepare again for the new stream"
+
+
+def _detail(prepared: StreamInfo, got: StreamInfo) -> str:
+    """Say what differs in channels of the same names, kinds and units."""
+    one, other = next(pair for pair in zip(prepared.channels, got.channels, strict=True) if pair[0] != pair[1])
+    names = [n for n in ("scale", "position") if getattr(one, n) != getattr(other, n)]
+    return (
+        f"what was prepared expects {one.name} with {', '.join(f'{n} {getattr(one, n)}' for n in names)}, got "
+        f"{', '.join(f'{n} {getattr(other, n)}' for n in names)}"
+    )
 
 
 def signal_columns(info: StreamInfo) -> NDArray[np.bool_]:

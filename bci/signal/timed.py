@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterable
 
 from bci.ports import Block
-from bci.signal.chain import Chain
+from bci.signal.chain import Chain, GapPolicy
 from bci.stream import Chunk, StreamInfo
 
 
 class TimedChain(Chain):
     """A chain that notes how long each of its steps took for the last chunk.
 
-    Blocks that were joined into one program are one step, which has the names of all.
+    Blocks that were joined into one program are one step, which has the names of all. Parameters are those of `Chain`.
 
     Attributes
     ----------
@@ -23,8 +23,8 @@ class TimedChain(Chain):
         Time that each took for the last chunk, s.
     """
 
-    def __init__(self, blocks: Iterable[Block]) -> None:
-        super().__init__(blocks)
+    def __init__(self, blocks: Iterable[Block], gap: GapPolicy = "bridge", bridge_s: float = 1.0) -> None:
+        super().__init__(blocks, gap, bridge_s)
         self.step_names: list[str] = []
         self.spent_s: list[float] = []
         self._at = -1
