@@ -120,7 +120,7 @@ class SessionConfig:
     seed: int = 0
     impedance: bool = False
     gap: GapPolicy = "bridge"
-    bridge_s: float = 0.5
+    bridge_s: float = 1.0
 
     @classmethod
     def from_toml(cls, path: str | Path) -> SessionConfig:

@@ -61,6 +61,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "blinks": "bci.signal.detectors:BlinkDetector",
             "jaw": "bci.signal.detectors:JawDetector",
             "reject": "bci.signal.reject:Reject",
+            "rails": "bci.signal.rails:Rails",
             "fractional-delay": "bci.signal.fractional:FractionalDelay",
             "decimate": "bci.signal.decimate:Decimate",
             "resample": "bci.signal.resample:Resample",

@@ -77,7 +77,7 @@ class Session:
         Signal chain; that of the paradigm by default.
     gap : {"bridge", "reset"}, default="bridge"
         What the filters of the chain do where samples are missing (`bci.signal.chain.Chain`).
-    bridge_s : float, default=0.5
+    bridge_s : float, default=1
         Longest gap that is bridged, s.
     seed : int, default=0
         Seed of the schedule.
@@ -110,7 +110,7 @@ class Session:
         gate: Gate | None = None,
         blocks: Sequence[Block] | None = None,
         gap: GapPolicy = "bridge",
-        bridge_s: float = 0.5,
+        bridge_s: float = 1.0,
         seed: int = 0,
         on_turn: Callable[[Turn], None] | None = None,
         impedance: bool = False,

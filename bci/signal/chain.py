@@ -33,7 +33,7 @@ class Chain(Block):
         What filters do where samples are missing. "reset": begin anew, in the steady state for the first sample after
         the gap. "bridge": go on across gaps of up to `bridge_s`, as if the missing samples had been a straight line
         from the last to the first, and begin anew after longer ones and where it is not known how many are missing.
-    bridge_s : float, default=0.5
+    bridge_s : float, default=1
         Longest gap that is bridged, s.
 
     Raises
@@ -62,7 +62,7 @@ class Chain(Block):
     >>> chain = Chain([Notch(50.0), Bandpass(8.0, 30.0)])
     """
 
-    def __init__(self, blocks: Iterable[Block], gap: GapPolicy = "bridge", bridge_s: float = 0.5) -> None:
+    def __init__(self, blocks: Iterable[Block], gap: GapPolicy = "bridge", bridge_s: float = 1.0) -> None:
         self.blocks = list(blocks)
         for block in self.blocks:
             if not isinstance(block, Block):

@@ -30,7 +30,7 @@ class Pipeline:
         How far back a late event may still find its samples, s.
     gap : {"bridge", "reset"}, default="bridge"
         What filters do where samples are missing (`bci.signal.chain.Chain`).
-    bridge_s : float, default=0.5
+    bridge_s : float, default=1
         Longest gap that is bridged, s.
 
     Attributes
@@ -48,7 +48,7 @@ class Pipeline:
         history_s: float = 10.0,
         *,
         gap: GapPolicy = "bridge",
-        bridge_s: float = 0.5,
+        bridge_s: float = 1.0,
     ) -> None:
         self.chain = TimedChain(blocks, gap, bridge_s)
         self.window = window

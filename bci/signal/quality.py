@@ -16,15 +16,12 @@ from bci.signal import flat
 from bci.signal.contact import contacts_of, of_channels
 from bci.signal.flat import AT_RAIL, FLAT_S, STILL, Looks
 from bci.signal.measures import Measured, Measurer
+from bci.signal.rails import rails
 from bci.signal.stages import Line
 from bci.signal.verdict import DEFAULT, ChannelQuality, Judge, Level, Thresholds, of_contact
 from bci.stream import Chunk, Event, Flag, Kind, StreamInfo, listed
 
-RANGE = "range_uv"
-"""Key of `StreamInfo.meta` under which a driver states the largest value of its converter, µV."""
-
 _ONCE = Flag.GAP | Flag.OVERFLOW | Flag.CLOCK_JUMP  # belong to the first sample of a chunk
-_AT_RAIL_SHARE = 0.995
 _NOISY = 4
 _WORD_OF = {"rail": AT_RAIL, "faint": STILL}  # of the faults that are found by measuring; the others are noise
 _TICKS_PER_HOP = 4
@@ -110,7 +107,7 @@ class QualityWatch:
         is_used = _used(info, used)[self._columns]
         self._is_used = is_used
         self._scales = None if info.scales is None else info.scales[self._columns]
-        self._looks = Looks(info.sfreq, _rails(info)[self._columns], is_used)
+        self._looks = Looks(info.sfreq, rails(info)[self._columns], is_used)
         self._measurer = Measurer(self._looks, channels)
         self._thresholds = thresholds
         self._judge = Judge(channels, thresholds)
@@ -271,16 +268,6 @@ def _used(info: StreamInfo, used: Sequence[str] | None) -> NDArray[np.bool_]:
     names = set(used or ())
     chosen = eeg & np.array([c.name in names for c in info.channels])
     return chosen if chosen.any() else eeg
-
-
-def _rails(info: StreamInfo) -> NDArray[np.float64]:
-    try:
-        limit = float(info.meta.get(RANGE, "inf")) * _AT_RAIL_SHARE
-    except ValueError:
-        limit = math.inf
-    if not limit > 0:
-        limit = math.inf
-    return np.array([limit if c.unit == "uV" else math.inf for c in info.channels])
 
 
 def _cut(chunk: Chunk, edges: list[int], flags: list[Flag]) -> list[Chunk]:

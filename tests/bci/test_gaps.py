@@ -125,7 +125,7 @@ def test_the_mains_in_a_notch_goes_on_across_a_gap():
 
 def test_a_gap_longer_than_the_bridge_or_of_unknown_length_begins_anew():
     data = eeg()
-    for missing, flag, bridge_s in ((GONE, Flag.OK, 0.39), (range(4000, 4000), Flag.GAP, 0.5)):
+    for missing, flag, bridge_s in ((GONE, Flag.OK, 0.39), (range(4000, 4000), Flag.GAP, 1.0)):
         _, out, flags = stream(Chain([Highpass(0.5)], bridge_s=bridge_s), data, [4000], missing, flag=flag)
         zi = signal.sosfilt_zi(signal.butter(4, 0.5, "high", fs=SFREQ, output="sos"))
         after = data[missing.stop :]
@@ -167,8 +167,8 @@ def test_a_chain_that_bridges_keeps_the_contract_of_blocks(name):
 @pytest.mark.parametrize(
     ("name", "n_gone"),
     [
-        *((n, k) for n in ("band", "notch, band, average", "broad", "taps") for k in (1, 100, 125, 126, 500)),
-        *(("drift", 1), ("drift", 125), ("slow", 125)),
+        *((n, k) for n in ("band", "notch, band, average", "broad", "taps") for k in (1, 125, 250, 251, 500)),
+        *(("drift", 1), ("drift", 250), ("slow", 250)),
     ],
 )
 def test_a_channel_that_is_known_again_does_not_ring(name, n_gone):
@@ -184,8 +184,8 @@ def test_a_channel_that_is_known_again_does_not_ring(name, n_gone):
 @pytest.mark.parametrize("name", ["band", "slow", "taps", "slower rate", "mixed"])
 def test_a_level_that_changed_while_a_channel_was_unknown_for_long_is_no_step(name):
     data = np.full((N, 4), 500.0)
-    data[4000:4200, 0] = np.nan
-    data[4200:, 0] += 3000
+    data[4000:4300, 0] = np.nan
+    data[4300:, 0] += 3000
     _, out, _ = stream(Chain(CHAINS[name]()), data)
     later = out[-len(out) // 4 :]
     assert np.ptp(later, axis=0).max() < 1e-5 and np.isfinite(later).all()

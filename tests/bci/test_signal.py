@@ -31,6 +31,7 @@ from bci.signal.normalise import Baseline, RobustStandardize, Standardize
 from bci.signal.phase import Phase
 from bci.signal.pipeline import Pipeline
 from bci.signal.power import BinPower
+from bci.signal.rails import Rails
 from bci.signal.rate import EventRate
 from bci.signal.regression import AdaptiveRegress, Regress
 from bci.signal.reject import Reject
@@ -105,6 +106,7 @@ BLOCKS = {
     "phase": lambda: Phase(8.0, 13.0),
     "envelope": lambda: Envelope(8.0, 12.0),
     "crossings": lambda: ThresholdCrossings(1.5, side="positive"),
+    "rails": lambda: Rails(1e4),
     "spike-count": lambda: SpikeCount(0.05, 1.5, side="positive"),
     "spike-band": lambda: SpikeBandPower(0.05, 20.0, 60.0),
     "band power": lambda: BandPower({"mu": (8, 12), "beta": (13, 30)}),
