@@ -35,6 +35,8 @@ class Decision:
     stages : mapping of str to float
         Time spent in each stage, s of monotonic time:
         ``read, record, blocks, window, decode, decide``.
+    bad_channels : tuple of str
+        Channels of which a sample in the window is unknown or was changed (`bci.signal.window.Cut`).
     """
 
     classes: tuple[str, ...]
@@ -47,6 +49,7 @@ class Decision:
     flags: Flag = Flag.OK
     age_s: float = 0.0
     stages: Mapping[str, float] = field(default_factory=dict)
+    bad_channels: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

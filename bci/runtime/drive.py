@@ -96,6 +96,7 @@ class Driver:
             cut.event.code if cut.event is not None else "",
             chunk.flags,
             self._clock.now() - float(chunk.times[-1]),
+            bad_channels=cut.bad_channels,
         )
         no_contact = turn.quality.no_contact if turn.quality is not None else ()
         verdict = self._gate.check(decision, self._clock.now(), no_contact)
@@ -114,6 +115,7 @@ class Driver:
 
 
 def _record(decision: Decision, reason: str) -> dict[str, Any]:
+    bad = {"bad_channels": list(decision.bad_channels)} if decision.bad_channels else {}
     return {
         "start": decision.start,
         "stop": decision.stop,
@@ -123,4 +125,5 @@ def _record(decision: Decision, reason: str) -> dict[str, Any]:
         "age_s": round(decision.age_s, 6),
         "stages_s": {k: round(v, 7) for k, v in decision.stages.items()},
         "gate": reason,
+        **bad,
     }

@@ -63,6 +63,9 @@ class Gate:
         After a bad signal the gate stays closed until it was good for so long, s.
     n_frozen : int, default=10
         So many decisions in a row with bit for bit the same probabilities mean a broken model.
+    most_bad_channels : int, optional
+        So many channels of a window may be unknown or changed (`Decision.bad_channels`); more close the gate.
+        No limit by default: what `bad_flags` say of one channel closes it already.
 
     Raises
     ------
@@ -79,12 +82,18 @@ class Gate:
         bad_flags: Flag = BAD,
         reopen_s: float = 1.0,
         n_frozen: int = 10,
+        most_bad_channels: int | None = None,
     ) -> None:
         if not (0 <= min_confidence <= 1 and 1 <= votes <= of and max_age_s > 0 and reopen_s >= 0 and n_frozen >= 2):
             raise ConfigError(
                 "a gate needs 0 <= min_confidence <= 1, 1 <= votes <= of, max_age_s > 0, reopen_s >= 0 and "
                 f"n_frozen >= 2, got {min_confidence}, {votes} of {of}, {max_age_s}, {reopen_s} and {n_frozen}"
             )
+        if most_bad_channels is not None and most_bad_channels < 0:
+            raise ConfigError(
+                f"expected most_bad_channels from 0 on, got {most_bad_channels}; leave it out for no limit"
+            )
+        self.most_bad_channels = most_bad_channels
         self.min_confidence, self.votes, self.of = min_confidence, votes, of
         self.max_age_s, self.bad_flags, self.reopen_s, self.n_frozen = max_age_s, bad_flags, reopen_s, n_frozen
         self.reset()
@@ -141,6 +150,9 @@ class Gate:
         if bad:
             self._same = 0  # a dead signal gives the same answer too; that is not the model's fault
             return f"bad signal: {bad.name}"
+        if self.most_bad_channels is not None and len(decision.bad_channels) > self.most_bad_channels:
+            self._same = 0
+            return f"bad channels: {listed(decision.bad_channels, 5)}"
         raw = p.tobytes()
         self._same = self._same + 1 if raw == self._last else 1
         self._last = raw

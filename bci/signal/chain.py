@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bci.errors import ConfigError
 from bci.ports import Block
-from bci.signal.marks import MarksSamples
+from bci.signal.marks import MarksSamples, NamesChannels
 from bci.signal.pieces import fresh, pieces
 from bci.signal.program import Program
 from bci.signal.stages import BridgesGaps, BringsRunner, HasStages, Stage, not_prepared
@@ -129,6 +129,11 @@ class Chain(Block):
             if isinstance(block, MarksSamples):
                 flags |= block.marked(begin_s, end_s)
         return flags
+
+    def marked_channels(self, begin_s: float, end_s: float) -> tuple[str, ...]:
+        """Return the channels of which a block says that it changed a sample from `begin_s` to before `end_s`."""
+        named = (n for b in self.blocks if isinstance(b, NamesChannels) for n in b.marked_channels(begin_s, end_s))
+        return tuple(dict.fromkeys(named))
 
     @property
     def marks_samples(self) -> bool:

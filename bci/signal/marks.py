@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from bci.stream import Flag
@@ -24,6 +25,15 @@ class MarksSamples(Protocol):
         -----
         The position is the sample number over the rate: the same at any rate that later blocks give the stream.
         """
+        ...
+
+
+@runtime_checkable
+class NamesChannels(Protocol):
+    """A block that changes samples of single channels and knows in which."""
+
+    def marked_channels(self, begin_s: float, end_s: float) -> tuple[str, ...]:
+        """Return the channels of which it changed a sample from `begin_s` to before `end_s`, counted as in `marked`."""
         ...
 
 
@@ -69,3 +79,32 @@ class Marks:
     def spans(self) -> list[tuple[int, int]]:
         """The marked spans, as sample numbers of the first and of the one after the last."""
         return list(zip(self._starts, self._stops, strict=True))
+
+
+class ChannelMarks:
+    """The spans of each channel of one stream that were changed, the newest `KEPT_S` of them.
+
+    Parameters
+    ----------
+    sfreq : float
+        Rate of the stream, Hz.
+    names : sequence of str
+        The channels, in column order.
+    """
+
+    def __init__(self, sfreq: float, names: Sequence[str]) -> None:
+        self._marks = [(name, Marks(sfreq)) for name in names]
+
+    def add(self, columns: Iterable[int], start: int, stop: int) -> None:
+        """Mark the samples from `start` to before `stop`, which come after all marked ones of those columns."""
+        for column in columns:
+            self._marks[column][1].add(start, stop)
+
+    def clear(self) -> None:
+        """Forget all."""
+        for _, marks in self._marks:
+            marks.clear()
+
+    def touched(self, begin_s: float, end_s: float) -> tuple[str, ...]:
+        """Return the channels with a marked sample from `begin_s` to before `end_s`, s since the stream began."""
+        return tuple(name for name, marks in self._marks if marks.touches(begin_s, end_s))

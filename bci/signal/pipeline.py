@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from bci.ports import Block
 from bci.signal.chain import GapPolicy
 from bci.signal.timed import TimedChain
 from bci.signal.window import Cut, Windower
-from bci.stream import Chunk, StreamInfo
+from bci.stream import Chunk, Flag, StreamInfo
 from bci.trial import Window
 
 
@@ -77,7 +78,7 @@ class Pipeline:
         begin_s = time.perf_counter()
         self.last_chunk = self.chain.process(chunk)
         blocks_s = time.perf_counter()
-        cuts = windower.push(self.last_chunk)
+        cuts = [self._named(cut) if cut.chunk.flags else cut for cut in windower.push(self.last_chunk)]
         self.last_stages = {"blocks": blocks_s - begin_s, "window": time.perf_counter() - blocks_s}
         return cuts
 
@@ -104,6 +105,14 @@ class Pipeline:
     def dropped(self) -> int:
         """Number of locked windows that could not be cut."""
         return self.windower.dropped
+
+    def _named(self, cut: Cut) -> Cut:
+        """Return the window with the names of the channels that are not wholly as they were measured."""
+        chunk, sfreq = cut.chunk, cut.chunk.info.sfreq
+        unknown = np.isnan(chunk.data).any(axis=0) if Flag.NAN in chunk.flags else np.zeros(0, bool)
+        names = [chunk.info.channels[c].name for c in np.flatnonzero(unknown)]
+        names += self.chain.marked_channels(chunk.start / sfreq, chunk.stop / sfreq)
+        return replace(cut, bad_channels=tuple(dict.fromkeys(names))) if names else cut
 
     @staticmethod
     def transpose(cut: Cut) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bci.errors import ConfigError
 from bci.ports import Block
-from bci.signal.marks import Marks
+from bci.signal.marks import ChannelMarks
 from bci.signal.stages import Line, not_prepared
 from bci.stream import Chunk, Flag, Kind, StreamInfo
 
@@ -45,8 +45,8 @@ class Rails(Block):
     def __init__(self, limit_uv: float | None = None, recovery_s: float = 0.02) -> None:
         if not ((limit_uv is None or 0 < limit_uv < np.inf) and 0 <= recovery_s <= 0.5):
             raise ConfigError(
-                f"expected limit_uv above 0 uV (or none) and recovery_s from 0 to 0.5 s, got {limit_uv} and {recovery_s};"
-                " leave both out if the device states its range"
+                f"expected limit_uv above 0 uV (or none) and recovery_s from 0 to 0.5 s, got {limit_uv} and "
+                f"{recovery_s}; leave both out if the device states its range"
             )
         self.limit_uv, self.recovery_s = limit_uv, recovery_s
         self._line: Line | None = None
@@ -61,7 +61,7 @@ class Rails(Block):
             )
         self._recovery = round(self.recovery_s * info.sfreq)
         self._out_info = info.physical()
-        self._line, self._marks = Line(info), Marks(info.sfreq)
+        self._line, self._marks = Line(info), ChannelMarks(info.sfreq, info.ch_names)
         self.reset()
         return self._out_info
 
@@ -73,11 +73,11 @@ class Rails(Block):
         if restart and chunk.n_samples:
             self._left[:] = 0
         data = chunk.physical().data
-        railed = np.abs(data) >= self._limits
+        railed: NDArray[np.bool_] = np.abs(data) >= self._limits
         if not (self._left.any() or railed.any()):
             return Chunk(data, chunk.times, chunk.start, self._out_info, chunk.events, flags)
         unknown = self._recovering(railed)
-        self._mark(chunk.start, unknown.any(axis=1))
+        self._mark(chunk.start, unknown)
         values = np.where(unknown, np.nan, data)
         flags |= Flag.NAN if unknown.any() else Flag.OK
         return Chunk(values, chunk.times, chunk.start, self._out_info, chunk.events, flags)
@@ -91,7 +91,11 @@ class Rails(Block):
 
     def marked(self, begin_s: float, end_s: float) -> Flag:
         """Return SATURATED if a sample from `begin_s` to before `end_s`, s since the stream began, was at the rail."""
-        return Flag.SATURATED if self._line is not None and self._marks.touches(begin_s, end_s) else Flag.OK
+        return Flag.SATURATED if self.marked_channels(begin_s, end_s) else Flag.OK
+
+    def marked_channels(self, begin_s: float, end_s: float) -> tuple[str, ...]:
+        """Return the channels of which a sample from `begin_s` to before `end_s` was at the rail."""
+        return () if self._line is None else self._marks.touched(begin_s, end_s)
 
     # -------------------------------------------------------------- private
     def _recovering(self, railed: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -101,13 +105,13 @@ class Rails(Block):
         until = np.where(newest >= 0, newest + self._recovery, self._left - 1)
         if len(railed):
             self._left = np.maximum(0, until[-1] + 1 - len(railed))
-        unknown: NDArray[np.bool_] = row <= until
-        return unknown
+        return np.asarray(row <= until)
 
-    def _mark(self, start: int, rows: NDArray[np.bool_]) -> None:
-        edges = np.flatnonzero(np.diff(rows, prepend=False, append=False)).tolist()
-        for begin, end in zip(edges[::2], edges[1::2], strict=True):
-            self._marks.add(start + begin, start + end)
+    def _mark(self, start: int, unknown: NDArray[np.bool_]) -> None:
+        for c in np.flatnonzero(unknown.any(axis=0)):
+            edges = np.flatnonzero(np.diff(unknown[:, c], prepend=False, append=False)).tolist()
+            for begin, end in zip(edges[::2], edges[1::2], strict=True):
+                self._marks.add([int(c)], start + begin, start + end)
 
 
 def rails(info: StreamInfo, limit_uv: float | None = None) -> NDArray[np.float64]:

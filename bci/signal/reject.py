@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bci.errors import ConfigError
 from bci.ports import Block
 from bci.signal.delay_line import DelayLine
-from bci.signal.marks import Marks
+from bci.signal.marks import ChannelMarks, Marks
 from bci.signal.stages import Line, not_prepared, signal_columns
 from bci.stream import Chunk, Flag, Kind, StreamInfo
 
@@ -79,6 +79,7 @@ class Reject(Block):
         self._delay = DelayLine(self._length, len(self._signals))
         self.delay_s = self._length / info.sfreq
         self._line, self._marks = Line(info), Marks(info.sfreq)
+        self._of_channels = ChannelMarks(info.sfreq, self._names)
         self._last, self._before = np.full((2, len(self._signals)), np.nan)
         self._extremes = np.empty((3, len(self._signals)))
         self.reset()
@@ -112,6 +113,7 @@ class Reject(Block):
             return
         self._line.reset()
         self._marks.clear()
+        self._of_channels.clear()
         self._number, self._n_seen = 0, 0
         self._n_rejected = np.zeros(len(self._signals), np.int64)
         self._restart(0)
@@ -119,6 +121,10 @@ class Reject(Block):
     def marked(self, begin_s: float, end_s: float) -> Flag:
         """Return REJECTED if an output sample from `begin_s` to before `end_s`, s since the stream began, was."""
         return Flag.REJECTED if self._line is not None and self._marks.touches(begin_s, end_s) else Flag.OK
+
+    def marked_channels(self, begin_s: float, end_s: float) -> tuple[str, ...]:
+        """Return the channels of which an output sample from `begin_s` to before `end_s` was rejected."""
+        return () if self._line is None else self._of_channels.touched(begin_s, end_s)
 
     @property
     def spans(self) -> list[tuple[int, int]]:
@@ -141,6 +147,7 @@ class Reject(Block):
         """Forget all samples; the next has this number."""
         if number < self._number:
             self._marks.clear()  # the numbers began again
+            self._of_channels.clear()
         self._number = number
         self._delay.reset()
         self._last[:] = np.nan
@@ -161,6 +168,7 @@ class Reject(Block):
             if self._rejected.any():
                 unknown[begin:end, self._rejected] = True
                 self._marks.add(self._number, self._number + end - begin)
+                self._of_channels.add(np.flatnonzero(self._rejected).tolist(), self._number, self._number + end - begin)
                 self._n_rejected += (end - begin) * self._rejected
                 any_rejected = True
             self._number += end - begin

@@ -28,10 +28,22 @@ _NONE = np.empty(0, np.int64)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
-    """One window: a chunk of fixed length, and the event it is locked to (None for a sliding window)."""
+    """One window.
+
+    Parameters
+    ----------
+    chunk : Chunk
+        Its samples, of fixed length.
+    event : Event, optional
+        The event it is locked to; None for a sliding window.
+    bad_channels : tuple of str
+        Channels of which a sample in it is unknown, as they leave the blocks, and those of which a block that tells
+        (`bci.signal.marks.NamesChannels`) changed one, as they entered it.
+    """
 
     chunk: Chunk
     event: Event | None = None
+    bad_channels: tuple[str, ...] = ()
 
 
 class Windower:
@@ -68,7 +80,7 @@ class Windower:
 
     The flags of a window are those of its samples. `Flag.GAP` belongs to the
     first sample after a gap, and the first sliding window after it has it in any
-    case: its samples are whole, but the filters before it have just started anew.
+    case: its samples are whole, but the filters before it began anew or went across.
     `Flag.NAN` is found in the window's own data. `Flag.SILENT` of an empty chunk
     is no property of samples and is left out. `Flag.REPAIRED` and `Flag.REJECTED`
     are asked from `marked` for the window's own samples, where it is given.
