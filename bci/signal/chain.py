@@ -51,7 +51,10 @@ class Chain(Block):
     delivered: sample numbers jump, and the next sample has `Flag.GAP`. In a notch the mains goes on meanwhile; a rhythm
     in a band-pass fades and rises again, as after a reset. The same holds for a channel that was unknown (NaN) for a
     while: when it is known again its filters go on as if it had drawn a line, and after more than `bridge_s` as if it
-    had been at its new level for ever. With "reset" its last value is held and the step to the new one is filtered.
+    had been at its new level for ever. So do those of a channel in µV that jumped, by more than 500 µV and 1000 µV for
+    each second that is missing (a recording that begins again, an electrode that was moved). With "reset" the last
+    value of an unknown channel is held, and the step to the new one is filtered.
+
     Blocks that look at windows or learn begin anew at every gap, or do as their own pages say, and a chain inside a
     chain has a policy of its own. What comes out does not depend on how the stream is cut, whatever the policy.
 

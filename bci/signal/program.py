@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.signal.assembly import HEADER, LARGEST, NUMBER, Assembly
-from bci.signal.returns import Returns
+from bci.signal.returns import FOR_EVER, Returns, jumps
 from bci.signal.runners import one_by_one, runner
 from bci.signal.stages import Array, BringsRunner, DecimateStage, Line, Mask, Stage, fuse
 from bci.signal.thinned import Thinned
@@ -132,7 +132,7 @@ class Program:
         """Go across gaps of up to `longest_s`, s."""
         self._longest = round(longest_s * self.info.sfreq)
         waits = self._longest and self._is_compiled
-        self._returns = Returns(self.stages, self.info.n_channels, self._longest) if waits else None
+        self._returns = Returns(self.stages, self.info, self._longest) if waits else None
 
     def reset(self) -> None:
         """Forget all samples."""
@@ -152,10 +152,16 @@ class Program:
         """Take a straight line from the last row to the first of `data` through the stages, and deliver nothing of it.
 
         Where a channel is unknown in the first row, its last known value is held; one that was never known stays so.
+        A channel that jumped is held too, and goes on as if it had always been at its new level.
         """
         last = np.where(self._known, self._memory[self._last], np.nan)
         first = self._loaded(data[:1])[0]
-        rise = np.where(np.abs(first) < LARGEST, first - last, 0.0) / (missing + 1)
+        steps = np.where(self._known.astype(bool) & (np.abs(first) < LARGEST), first - last, 0.0)
+        jumped = jumps(self.info, steps, missing)
+        if self._returns is None and jumped.any():
+            self._restart()
+            return
+        rise = np.where(jumped, 0.0, steps) / (missing + 1)
         for begin in range(0, missing, _PIECE):
             values: Array = last + np.arange(begin + 1, min(begin + _PIECE, missing) + 1)[:, None] * rise
             mask: Mask = np.zeros(values.shape, np.uint8)
@@ -163,6 +169,8 @@ class Program:
             number = start - missing + begin
             for stage in self._runners:
                 values, bad, number = stage.bridge(values, bad, number)
+        if self._returns is not None and jumped.any():
+            self._returns.add(steps, np.where(jumped, FOR_EVER, 0), start, self._memory)
 
     def _loaded(self, data: NDArray[np.generic]) -> Array:
         """Return the rows as doubles in the units of their channels."""

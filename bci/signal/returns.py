@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 from bci.signal.assembly import Assembly
 from bci.signal.runners import runner
 from bci.signal.stages import Array, FirStage, Mask, Stage
+from bci.stream import StreamInfo
+
+JUMP_UV, DRIFT_UV_S = 500.0, 1000.0
+"""A step of more than the first, and the second for each s in which samples are missing, is a jump and no drift."""
+FOR_EVER = np.iinfo(np.int64).max
+"""Instead of a number of samples: a channel goes on as if it had always been at its new level."""
 
 
 class Returns:
@@ -19,11 +25,11 @@ class Returns:
     ----------
     stages : sequence of Stage
         The stages of the program.
-    n_channels : int
-        Columns that come in.
+    info : StreamInfo
+        What comes in.
     longest : int
-        Longest absence that a line stands for, in samples. After a longer one the filters of the channel go on as if
-        it had been at its new level for ever.
+        Longest absence that a line stands for, in samples. After a longer one, and after a jump, the filters of the
+        channel go on as if it had been at its new level for ever.
 
     Notes
     -----
@@ -33,8 +39,8 @@ class Returns:
     computed beside the program and added to it.
     """
 
-    def __init__(self, stages: Sequence[Stage], n_channels: int, longest: int) -> None:
-        self._longest = longest
+    def __init__(self, stages: Sequence[Stage], info: StreamInfo, longest: int) -> None:
+        self._longest, self._info, n_channels = longest, info, info.n_channels
         self._tape = Assembly(stages, n_channels)
         self._runners = [runner(stage, k, self._tape) for k, stage in enumerate(stages)]
         self._n_before = [len(s.taps) - 1 if isinstance(s, FirStage) else 0 for s in stages]
@@ -73,6 +79,8 @@ class Returns:
                 self._gone[c] = n_samples - 1 - good[-1]
             elif known[c]:
                 self._gone[c] += n_samples
+        for step, length in found.values():
+            length[jumps(self._info, step, length)] = FOR_EVER
         return found
 
     def add(self, steps: Array, lengths: NDArray[np.int64], number: int, memory: Array) -> None:
@@ -97,3 +105,9 @@ class Returns:
     def _take(self, values: Array, bad: Mask | None, number: int) -> None:
         for stage in self._runners:
             values, bad, number = stage.run(values, bad, number)
+
+
+def jumps(info: StreamInfo, steps: Array, missing: int | NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which channels jumped: their steps over so many missing samples are too large for a drift."""
+    is_uv = np.array([c.unit == "uV" for c in info.channels])
+    return np.asarray(is_uv & (np.abs(steps) > JUMP_UV + DRIFT_UV_S / info.sfreq * (missing + 1)))

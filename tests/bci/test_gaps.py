@@ -140,6 +140,25 @@ def test_a_step_behind_a_stage_with_its_own_runner_is_bridged_too():
     assert transient(lambda: [Detrend(), Lowpass(30)], eeg(), GONE) < 1.3
 
 
+@pytest.mark.parametrize("n_missing", [1, 100])
+@pytest.mark.parametrize("name", ["band", "slow", "taps", "slower rate", "mixed"])
+def test_a_level_that_jumped_over_a_gap_or_an_unknown_sample_is_no_step(name, n_missing):
+    data, gone = np.full((N, 4), 500.0), slice(4000, 4000 + n_missing)
+    data[gone.stop :] += [3000.0, 0.0, -9000.0, 1000.0]
+    _, out, _ = stream(Chain(CHAINS[name]()), data, missing=range(gone.start, gone.stop))
+    assert np.ptp(out[-len(out) // 4 :], axis=0).max() < 1e-5
+    data[gone] = np.nan
+    _, out, _ = stream(Chain(CHAINS[name]()), data)
+    assert np.ptp(out[-len(out) // 4 :], axis=0).max() < 1e-5
+
+
+def test_a_jump_behind_a_stage_with_its_own_runner_begins_anew():
+    data = np.full((N, 4), 500.0)
+    data[GONE.stop :, 2] += 5000
+    _, out, _ = stream(Chain([Detrend()]), data, missing=GONE)
+    assert np.abs(out[GONE.start :]).max() < 1e-6
+
+
 def test_integers_are_bridged_in_their_units():
     info = replace(INFO, channels=tuple(replace(c, scale=0.5) for c in INFO.channels))
     counts = np.round(eeg()).astype(np.int32)
