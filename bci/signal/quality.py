@@ -117,7 +117,7 @@ class QualityWatch:
         self.measured: Measured | None = None
         self.quality = Quality(0, tuple(ChannelQuality(c.name) for c in info.channels))
         self._changes: list[Quality] = []
-        self._bad: tuple[str, ...] = ()
+        self._told: list[str] = []
         self._begin(0)
         self.set_contact(contacts_of(info))
         if watched:
@@ -243,13 +243,15 @@ class QualityWatch:
         return contact if contact is not None and contact.level and contact.level >= noted.level else noted
 
     def _tell(self, bad: list[ChannelQuality]) -> None:
-        names = tuple(v.name for v in bad)
-        if names and not self._bad:
-            words = listed([f"{v.name} ({v.reason})" for v in bad], 5)
+        """Name each channel once when it becomes bad, and once all that were when none is any more."""
+        new = [v for v in bad if v.name not in self._told]
+        if new:
+            words = listed([f"{v.name} ({v.reason})" for v in new], 5)
             _log.warning("bad signal: %s; check the electrode, or leave the channel out", words)
-        elif self._bad and not names:
-            _log.warning("good again: %s", listed(self._bad))
-        self._bad = names
+            self._told += [v.name for v in new]
+        elif self._told and not bad:
+            _log.warning("no longer bad: %s", listed(self._told))
+            self._told = []
 
 
 def _key(verdict: ChannelQuality) -> tuple[Level, str]:

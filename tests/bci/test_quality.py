@@ -222,6 +222,19 @@ def test_mains_drift_and_muscle_are_what_was_planted():
         assert getattr(measured, name)[C3] == pytest.approx(expected, rel=0.15)
 
 
+def test_the_log_names_every_channel_that_becomes_bad_and_all_of_them_at_the_end(caplog):
+    data = eeg(seconds=20.0)
+    data[2000:3000, 1] = data[2000, 1]  # Fz stands still, and C3 after it
+    data[2500:3000, C3] = data[2500, C3]
+    watched(data)
+    told = [r.getMessage() for r in caplog.records]
+    assert [line.partition(";")[0] for line in told] == [
+        f"bad signal: {INFO.ch_names[1]} (no change for 0.1 s)",
+        f"bad signal: {INFO.ch_names[C3]} (no change for 0.1 s)",
+        f"no longer bad: {INFO.ch_names[1]}, {INFO.ch_names[C3]}",
+    ]
+
+
 def test_only_channels_that_decisions_rest_on_flag_samples():
     data = with_fault(900.0 * np.sin(2 * np.pi * 50.0 * TIME))
     found = watched(data, used=["C4", "Cz"])
