@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mne
@@ -106,6 +107,13 @@ def test_bids_comes_back_through_mne_bids(signal, tmp_path):
     assert raw.get_channel_types() == ["eeg", "eeg", "emg", "misc"]
     with pytest.raises(ConfigError, match="already"):
         write_bids(signal, tmp_path / "study", subject="07", task="imagery", run=2)
+
+
+@pytest.mark.parametrize(("meta", "told"), [({}, "n/a"), ({"manufacturer": "Plausible"}, "Plausible")])
+def test_bids_names_no_maker_that_the_recording_does_not(signal, tmp_path, meta, told):
+    made = replace(signal, info=replace(signal.info, meta=meta))
+    place = write_bids(made, tmp_path / "study", subject="07", task="imagery").path
+    assert json.loads(place.with_suffix(".json").read_text())["Manufacturer"] == told
 
 
 def test_bids_is_valid_by_the_official_validator(signal, tmp_path):
