@@ -220,7 +220,10 @@ class XdfRecorder:
         is_marker = text.name == "Markers"
         kind = "Markers" if is_marker else "Text"
         precious = is_marker or text.name in ("Config", "Quality", "Device") or text.name.endswith("-quality")
-        text.number = self._open_writer().add_text(text.name, kind, keep=precious)
+        writer = self._open_writer()
+        text.number = writer.add_text(text.name, kind, keep=precious)
+        if self._remind_at_s is not None:  # the others have their clock offsets; pyxdf warns of a stream without
+            writer.mark_time(self._remind_at_s - _REMIND_S, text.number)
 
     def _begin(self, signal: _Signal, dtype: np.dtype[Any]) -> None:
         info = signal.info

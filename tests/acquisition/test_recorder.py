@@ -258,6 +258,16 @@ def test_every_stream_has_a_clock_offset_from_its_first_samples_on(path):
     assert [len(found[name]["clock_times"]) for name in ("amp", "imu")] == [1, 1]
 
 
+def test_a_stream_of_texts_begun_late_has_a_clock_offset_too(path, caplog):
+    with XdfRecorder(path) as recorder:
+        recorder.write(recorder.add_stream(INFO), chunk(10, 0))
+        recorder.write_text(recorder.add_text("Device"), 0.04, "{}")
+    streams, _ = pyxdf.load_xdf(path)
+    late = next(s for s in streams if s["info"]["name"] == ["Device"])
+    assert late["info"]["clock_segments"] == late["info"]["segments"] == [(0, 0)]
+    assert not [r for r in caplog.records if "differ" in r.getMessage()]
+
+
 def test_chunk_that_is_refused_leaves_no_line_behind(path):
     with XdfRecorder(path) as recorder:
         stream = recorder.add_stream(INFO)
