@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import sys
@@ -100,14 +101,16 @@ class BrainFlowBoard(Driver):
         self.board, self.preset, self.ring_s = board, preset, ring_s
         self.parameters: dict[str, str | int] = {
             "serial_port": serial_port, "mac_address": mac_address, "ip_address": ip_address, "ip_port": ip_port,
-            "ip_protocol": ip_protocol, "serial_number": serial_number, "other_info": other_info, "file": file,
-            "timeout": timeout, "file_aux": file_aux, "file_anc": file_anc, "ip_address_aux": ip_address_aux,
-            "ip_address_anc": ip_address_anc, "ip_port_aux": ip_port_aux, "ip_port_anc": ip_port_anc,
+            "ip_protocol": ip_protocol, "serial_number": serial_number, "other_info": other_info, "timeout": timeout,
+            "ip_address_aux": ip_address_aux, "ip_address_anc": ip_address_anc, "ip_port_aux": ip_port_aux,
+            "ip_port_anc": ip_port_anc,
         }  # fmt: skip
-        check_parameters(board, {**self.parameters, "master_board": master_board}, sys.platform)
+        # Not among what a recording tells of a device: names of files often say who was recorded.
+        self._files: dict[str, str | int] = {"file": file, "file_aux": file_aux, "file_anc": file_anc}
+        check_parameters(board, {**self.parameters, **self._files, "master_board": master_board}, sys.platform)
         self._board = describe(board, preset, master_board)
         self.silence_s = max(self.silence_s, _SILENT_PERIODS / self._board.sfreq)
-        given = {key: value for key, value in self.parameters.items() if value not in ("", 0)}
+        given = {key: value for key, value in (self.parameters | self._files).items() if value not in ("", 0)}
         address = {"board": self._board.number, "master": self._board.master, "parameters": given}
         self._hold_with(BoardHolder(f"board {board!r}", address, self._board.runs_on_wall_clock))
         self._process: BoardProcess | None = None
@@ -174,17 +177,19 @@ class BrainFlowBoard(Driver):
 
     # ---------------------------------------------------------------- hooks
     def _open(self) -> StreamInfo:
-        board, file = self._board, str(self.parameters["file"])
+        board, file = self._board, str(self._files["file"])
         if file and not Path(file).is_file():
             raise DeviceNotFound(f"expected a recording of BrainFlow at {file}, there is no such file; check the path")
+        named = ("serial_number", "mac_address", "serial_port", "ip_address")
+        identity = next((str(self.parameters[key]) for key in named if self.parameters[key]), board.name)
+        if file:
+            identity = f"{board.name}-{_content_hash(Path(file))}"
         try:
             self._process = self._holder.open(board.preset)
         except (DeviceLost, DeviceTimeout):
             raise
         except DeviceError as error:
             raise self._not_opened(str(error)) from error
-        identity = next((str(self.parameters[k]) for k in ("serial_number", "mac_address", "serial_port", "ip_address",
-                                                           "file") if self.parameters[k]), board.name)  # fmt: skip
         return StreamInfo(board.title, board.sfreq, board.channels, identity,
                           {"board": board.name, "preset": self.preset})  # fmt: skip
 
@@ -222,7 +227,7 @@ class BrainFlowBoard(Driver):
         holder.add(self._board.preset, max(1, round(self.ring_s * self._board.sfreq)), self._board.sfreq)
 
     def _not_opened(self, error: str) -> DeviceError:
-        given = ", ".join(f"{k}={v}" for k, v in self.parameters.items() if v)
+        given = ", ".join(f"{k}={v}" for k, v in (self.parameters | self._files).items() if v)
         if "holds it" in error:
             return DeviceError(f"expected board {self.board!r} ({given}) to be free, {error}")
         hint = "check power, cable and these parameters, and that no other program has it open"
@@ -241,3 +246,9 @@ class BrainFlowBoard(Driver):
         self._process, self._epoch = self._holder.renew(self._process)
         if self._stream is not None:
             self._stream.restart(f"the wall clock stepped by {step_s:+.1f} s and the board was started anew")
+
+
+def _content_hash(path: Path) -> str:
+    """Return what tells a file from others but says nothing of who was recorded, as its name may."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=4)).hexdigest()

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from bci.acquisition.brainflow_board import BrainFlowBoard, board_names
 from bci.clock import ManualClock
 from bci.errors import ConfigError, DeviceError, DeviceLost, DeviceNotFound
 from bci.ports import ReportsBattery, TakesCommands
+from bci.runtime.describe import describe
 from bci.stream import Flag, Kind
 from bci.testing.device import check_device
 
@@ -173,6 +175,14 @@ def record(folder, n):
 @pytest.fixture
 def recording(tmp_path):
     return record(tmp_path, 500)
+
+
+def test_playback_names_nobody_whom_the_name_of_its_file_may_name(recording, tmp_path):
+    path = tmp_path / "smith_john.csv"
+    path.write_bytes(Path(recording).read_bytes())
+    with BrainFlowBoard("playback_file", file=str(path), master_board="synthetic") as board:
+        told = f"{describe(board)} {board.info}"
+        assert "smith" not in told and "playback_file-" in board.info.source_id
 
 
 def test_playback_delivers_what_was_recorded(recording):
