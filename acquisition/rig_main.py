@@ -42,6 +42,7 @@ class MainStream:
     def __init__(self, streams: Rig | Mapping[str, str], *, main: str = "") -> None:
         self.rig = rig = streams if isinstance(streams, Rig) else Rig(streams, main=main or None)
         self.main, self.streams = rig.main, rig.names
+        self.devices = {name: rig.reader(name).device for name in rig.names}
         self._waiting: deque[Chunk] = deque()
         self._reader = rig.reader(rig.main)
         self._next = 0

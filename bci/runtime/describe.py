@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from bci.ports import Device
+
 PACKAGES = ("numpy", "scipy", "numba", "mne", "brainflow", "pylsl", "torch", "scikit-learn", "pyriemann")
 
 
@@ -82,4 +84,5 @@ def _revision(folder: Path) -> str:
 def _is_setting(name: str, value: Any) -> bool:
     kinds = (bool, int, float, str, tuple, list, Path, enum.Enum, Mapping, np.ndarray)
     plain = value is None or isinstance(value, kinds)
-    return not name.startswith("_") and not name.endswith("_") and (plain or dataclasses.is_dataclass(value))
+    made_of = plain or dataclasses.is_dataclass(value) or isinstance(value, Device)  # a device may wrap another
+    return not name.startswith("_") and not name.endswith("_") and made_of
