@@ -51,7 +51,17 @@ def read_report(path: Path) -> dict[str, Any]:
         raise DataError(f"expected a report in {path}: {error}; give the .json or .html of bci device check") from error
     if not isinstance(report, dict) or "cases" not in report:
         raise DataError(f"expected a conformance report in {path}, got something else; give the .json or .html")
-    if found and render(report) != text:
+    try:
+        is_as_told = isinstance(report["driver"]["spec"], str) and "reached" in report
+        shown = render(report) if found else text
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise DataError(
+            f"expected every part of a conformance report in {path}, got one without ({type(error).__name__}: {error}): "
+            "it was changed, or another version of bci made it; do not trust it"
+        ) from error
+    if not is_as_told:
+        raise DataError(f"expected a conformance report in {path}, it names no driver or step; do not trust it")
+    if shown != text:
         raise DataError(f"the page {path} does not show what its report says (or another version of bci made it); "
                         "trust the .json only")  # fmt: skip
     return report

@@ -102,6 +102,17 @@ def test_changed_report_is_told(report, field):
         verify({**sealed, field: "platinum?"})
 
 
+@pytest.mark.parametrize("ending", ["html", "json"])
+@pytest.mark.parametrize("word", ["passed", "counts", "spec", "steps", "driver", "seal"])
+def test_report_with_a_word_changed_throughout_is_refused_in_words(report, tmp_path, word, ending):
+    sealed = seal(report)
+    path = tmp_path / f"report.{ending}"
+    text = render(sealed) if ending == "html" else json.dumps(sealed)
+    path.write_text(text.replace(word, "other"), encoding="utf-8")
+    with pytest.raises(DataError):
+        verify(read_report(path))
+
+
 def test_signed_report_names_its_key(report, keys):
     path, public = keys
     sealed = seal(report, path)
