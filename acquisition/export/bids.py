@@ -77,8 +77,8 @@ def write_bids(
         codes, _, notes = quantised_signal(source)
         mne_bids.write_raw_bids(_raw(source, signal, line_hz), place, overwrite=False, verbose="error")
     # mne-bids tells the maker by the ending, so that every amplifier's BDF+ file would be one of Biosemi's.
-    sidecar = place.copy().update(extension=".json")
-    mne_bids.update_sidecar_json(sidecar, {"Manufacturer": signal.info.meta.get("manufacturer", "n/a")}, verbose="error")
+    maker = {"Manufacturer": signal.info.meta.get("manufacturer", "n/a")}
+    mne_bids.update_sidecar_json(place.copy().update(extension=".json"), maker, verbose="error")
     got, physical, annotations = quantised_signal(place.fpath)
     n = len(signal.data)
     compared(place.fpath, codes[:n], got[:n], signal.data, physical[:n], proof.resolution, notes, annotations)
