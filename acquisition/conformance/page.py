@@ -56,8 +56,8 @@ def read_report(path: Path) -> dict[str, Any]:
         shown = render(report) if found else text
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise DataError(
-            f"expected every part of a conformance report in {path}, got one without ({type(error).__name__}: {error}): "
-            "it was changed, or another version of bci made it; do not trust it"
+            f"expected every part of a conformance report in {path}, got {type(error).__name__}: {error}; it was "
+            "changed, or another version of bci made it: do not trust it"
         ) from error
     if not is_as_told:
         raise DataError(f"expected a conformance report in {path}, it names no driver or step; do not trust it")
