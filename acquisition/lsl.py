@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 from collections import deque
@@ -19,12 +20,14 @@ from bci.acquisition.montage import Entry, described
 from bci.acquisition.stamps import STEP_BACK_S, StampTracker
 from bci.clock import Clock, ManualClock, MonotonicClock
 from bci.errors import ConfigError, DeviceLost
-from bci.stream import Flag, StreamInfo
+from bci.stream import Flag, StreamInfo, listed
 
 if TYPE_CHECKING:
     import pylsl
 
 __all__ = ["END", "LslInlet", "LslReplay", "streams"]
+
+_log = logging.getLogger(__name__)
 
 END = "bci:end"
 """Marker with which a served recording says that it is over."""
@@ -378,6 +381,10 @@ def _describe(full: pylsl.StreamInfo) -> tuple[NDArray[np.float64] | None, Strea
         entries.append(_entry(node))
         node = node.next_sibling("channel")
     scale, channels = described(entries, full.type())
+    unsaid = [c.name for c, entry in zip(channels, entries, strict=True) if c.unit == "uV" and not entry("unit")]
+    if unsaid:
+        _log.warning("LSL stream %s states no unit of %s: taken for µV, as is LSL's convention; let the sender state "
+                     "it if it is another", full.name(), listed(unsaid, 5))  # fmt: skip
     meta = {"host": full.hostname(), "type": full.type()}
     return scale, StreamInfo(full.name(), full.nominal_srate(), channels, full.source_id(), meta)
 

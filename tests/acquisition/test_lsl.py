@@ -114,6 +114,14 @@ def collect(device):
         return np.concatenate([c.data for c in chunks]), events, [c.start for c in chunks if Flag.GAP in c.flags]
 
 
+def test_a_unit_that_the_sender_does_not_state_is_assumed_aloud(sender, name, caplog):
+    sender()
+    with LslInlet(name) as inlet:
+        assert [c.unit for c in inlet.info.channels] == ["uV", "uV"]
+    told = [r.getMessage() for r in caplog.records if "no unit" in r.getMessage()]
+    assert len(told) == 1 and "states no unit of ch1, ch2: taken for µV" in told[0]
+
+
 @pytest.mark.parametrize("speed", ["20", "inf"])
 def test_served_recording_arrives_to_the_bit(recording, name, speed):
     data, events, gaps = collect(Replay(recording))
