@@ -223,7 +223,7 @@ def _run(x: Array, y: Array, code: Code, memory: Array) -> int:
     while at < n_rows:
         begun = min(code[BLOCK_ROWS], n_rows - at)
         if code[CHECKED] and not _is_clean(x.ctypes.data + 8 * at * width, begun * width):
-            return at
+            break
         rows, first = begun, number + at
         for k in range(code[N_OPERATIONS]):
             kind, source, target, n_in, n_out, a, b, c, d, e = code[HEADER + WORDS * k : HEADER + WORDS * k + 10]
@@ -264,13 +264,13 @@ def _run(x: Array, y: Array, code: Code, memory: Array) -> int:
             elif kind == DECIMATE:  # a: factor
                 rows = _keep_every(a, first, p, x_row, q, y_row, rows, n_in)
                 first = -(-first // a)
-                if rows == 0:
+                if rows == 0:  # the operations that follow would take at least one
                     break
         at, out = at + begun, out + rows
-    if n_rows:
+    if at:  # what an unknown value is replaced by
         for c in range(width):
-            memory[code[LAST_ROW] + c] = x[n_rows - 1, c]
-    return n_rows
+            memory[code[LAST_ROW] + c] = x[at - 1, c]
+    return at
 
 
 def _entry(source: int) -> Any:

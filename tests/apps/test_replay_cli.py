@@ -87,7 +87,10 @@ def test_a_loop_goes_on_in_the_unit_and_with_the_channels_that_were_asked_for(fo
     name = f"loop-{os.getpid()}"
     command = [sys.executable, "-m", "bci.apps.cli", "replay", "table.csv", "--name", name, "--sfreq", "250"]
     more = ["--unit", "mV", "--ch-names", "C4", "--loop", "--speed", "8"]
-    process = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, *more], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # as a terminal has it
+    )  # fmt: skip
     try:
         with LslReplay(name, timeout_s=20) as device:
             chunks, until_s = [], time.monotonic() + 20

@@ -217,7 +217,7 @@ def test_switched_filters_settle_again_after_a_gap():
     live, switched = Model(info, Filters((1.0, 30.0), None)), Model(info, OFF)
     for model in (live, switched):
         model.push(chunk(info, data))
-        model.push(chunk(info, data + 500, 400, flags=Flag.GAP))
+        model.push(chunk(info, data + 5000, 400, flags=Flag.GAP))  # no drift: a new level
     switched.set_filters(Filters((1.0, 30.0), None))
     np.testing.assert_allclose(switched.shown.view(0, 700)[1], live.shown.view(0, 700)[1], atol=1e-9)
     assert np.nanmax(np.abs(live.shown.view(400, 700)[1])) < 1.0
