@@ -39,6 +39,7 @@ from bci.stream import Flag, unknown
 from bci.trial import Locked, Slide
 
 if TYPE_CHECKING:
+    from bci.runtime.intake import Overrun
     from bci.runtime.session import Session
     from bci.signal.chain import GapPolicy
 
@@ -56,11 +57,12 @@ _KINDS: Mapping[str, tuple[Any, str]] = MappingProxyType(
         "impedance": (bool, "true or false"),
         "gap": (str, '"bridge" or "reset"'),
         "bridge_s": (float, "a number of seconds"),
+        "overrun": (str, '"block", "drop-oldest" or "skip-to-newest"'),
     }
 )
 
 
-_PLAIN = ("gate", "record", "record_fallback", "planned_s", "seed", "impedance", "gap", "bridge_s")
+_PLAIN = ("gate", "record", "record_fallback", "planned_s", "seed", "impedance", "gap", "bridge_s", "overrun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ class SessionConfig:
     impedance: bool = False
     gap: GapPolicy = "bridge"
     bridge_s: float = 1.0
+    overrun: Overrun = "block"
 
     @classmethod
     def from_toml(cls, path: str | Path) -> SessionConfig:
@@ -185,6 +188,7 @@ class SessionConfig:
             "impedance": self.impedance,
             "gap": self.gap,
             "bridge_s": self.bridge_s,
+            "overrun": self.overrun,
         }
         if self.gate:
             settings = dict(self.gate)

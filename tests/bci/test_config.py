@@ -97,3 +97,11 @@ def test_a_file_gives_blocks_locked_codes_flags_and_what_to_calibrate_on(tmp_pat
 def test_an_unknown_flag_is_named(tmp_path):
     with pytest.raises(ConfigError, match="unknown flag .* 'GAPS'.*did you mean GAP"):
         SessionConfig.from_toml(write(tmp_path, "[gate]\nbad_flags = ['GAPS']")).session()
+
+
+def test_a_file_says_what_happens_at_gaps_and_overruns():
+    config = SessionConfig.from_mapping({"gap": "reset", "bridge_s": 0.5, "overrun": "skip-to-newest"})
+    session = config.session(record=None)
+    assert session.pipeline.chain.gap == "reset"
+    with pytest.raises(ConfigError, match="overrun is one of block, drop-oldest, skip-to-newest.*got 'fast'"):
+        SessionConfig.from_mapping({"overrun": "fast"}).session(record=None)
