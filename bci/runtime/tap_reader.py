@@ -30,8 +30,6 @@ class TapReader:
     ----------
     info : StreamInfo
         The stream that is watched.
-    dropped : int
-        Chunks this reader did not get because it was slow.
     delay_s : float
         Time the newest message spent between the two processes, s.
     at_end : bool

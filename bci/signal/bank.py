@@ -36,7 +36,8 @@ class FilterBank(StagedBlock):
 
     Notes
     -----
-    Every band is, to the bit, what `Bandpass` makes of it. Trigger channels pass unchanged and come last, once.
+    Such banks stand before spatial patterns [1]_ and correlation with stimuli [2]_. Every band is, to the bit, what
+    `Bandpass` makes of it. Trigger channels pass unchanged and come last, once.
     A channel that is unknown (NaN) is unknown in all its bands. `delay_s` is that of the slowest band at its centre.
 
     References

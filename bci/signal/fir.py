@@ -48,6 +48,7 @@ class Fir(StagedBlock):
 
     Notes
     -----
+    Windowed designs follow [1]_, those of equal ripple [2]_.
     The filter starts, at the beginning and after every gap, as if the first known value of each channel had been
     there for ever: a constant offset gives no transient. While a value is unknown the output of that channel is too;
     the filter meanwhile sees the last known value. Trigger channels pass unchanged, also in time.
