@@ -93,7 +93,15 @@ class XdfRecorder:
 
     # ------------------------------------------------------------ lifecycle
     def open(self) -> Self:
-        """Create the file; `ConfigError` if it exists or cannot be created, or the fallback is no folder."""
+        """Create the file, in the fallback folder if its disk is full already.
+
+        Raises
+        ------
+        ConfigError
+            If it exists or cannot be created, or the fallback is no folder.
+        RecordingError
+            If there is no room for its header, and no fallback has any.
+        """
         if self._writer is None:
             if self.fallback is not None and not os.access(self.fallback, os.W_OK):
                 raise ConfigError(
@@ -105,7 +113,8 @@ class XdfRecorder:
                     self.path.parent.mkdir(exist_ok=True)
                 names = (self.path.name.replace("{n}", str(n)) for n in itertools.count(1))
                 self.path = _first_free(self.path.with_name(name) for name in names)
-            self._writer, self._paths = XdfWriter(self.path, {"config": self._config}, check=self.check), [self.path]
+            self._paths = []
+            self._keep(self._create)
             self.write_text(self.add_text("Config"), 0.0, self._config)
         return self
 
@@ -199,6 +208,11 @@ class XdfRecorder:
         self._keep(lambda: self._open_writer().write_text(stream.number, [(time_s, text)]))
 
     # -------------------------------------------------------------- private
+    def _create(self) -> None:
+        if self._writer is None:  # else it was created in the fallback folder
+            self._writer = XdfWriter(self.path, {"config": self._config}, check=self.check)
+            self._paths = [self.path]
+
     def _open_writer(self) -> XdfWriter:
         if self._writer is None:
             raise DataError(
@@ -281,19 +295,20 @@ class XdfRecorder:
 
     def _move(self, error: RecordingError) -> None:
         """Go on in a new file: the same streams, and sample numbers that continue."""
-        before, stem = self._open_writer(), self.path.stem
+        before, stem = self._writer, self.path.stem  # there is none before where not even the header had room
         names = (f"{stem}{f'-{n}' if n > 1 else ''}.xdf" for n in itertools.count(1))
         assert self.fallback is not None  # the caller looked
         path = _first_free(self.fallback / name for name in names)
+        header = {"config": self._config} | ({} if before is None else {"continues": before.path.name})
         try:
-            self._writer = XdfWriter(path, {"config": self._config, "continues": before.path.name}, check=self.check)
+            self._writer = XdfWriter(path, header, check=self.check)
         except (ConfigError, RecordingError) as second:
             raise RecordingError(f"{error}; the fallback failed too: {second}") from error
         self.path, self._remind_at_s = path, None
         self._paths.append(path)
-        # Its footers may have no room, and the loop must not wait for its disk.
-        self._finishing.append(threading.Thread(target=before.close, name=f"finish {before.path.name}"))
-        self._finishing[-1].start()
+        if before is not None:  # its footers may have no room, and the loop must not wait for its disk
+            self._finishing.append(threading.Thread(target=before.close, name=f"finish {before.path.name}"))
+            self._finishing[-1].start()
         for stream in self._streams:
             if isinstance(stream, _Signal):
                 stream.number, stream.lines = None, Quality()

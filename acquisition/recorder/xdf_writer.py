@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import struct
@@ -40,6 +41,9 @@ from bci.stream import StreamInfo
 
 _log = logging.getLogger(__name__)
 
+_ADVICE = "free space, record to another disk, or name a second place with --fallback (in Python fallback=)"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class XdfWriter:
     """A file in the Extensible Data Format (XDF 1.0), one write to the system per block, and its check file.
@@ -59,6 +63,8 @@ class XdfWriter:
     ------
     ConfigError
         If the file exists or cannot be created there.
+    RecordingError
+        If there is no room for it; nothing is left behind.
 
     Notes
     -----
@@ -275,8 +281,7 @@ class XdfWriter:
             os.ftruncate(self._fd, self._length)
         raise RecordingError(
             f"the recording {self.path.name} was to grow by {size} bytes, but: {error.strerror}; all {self._length} "
-            "bytes before are kept; free space, record to another disk, or name a second place with --fallback "
-            "(in Python fallback=)"
+            f"bytes before are kept; {_ADVICE}"
         ) from error
 
     def _sync(self) -> None:
@@ -364,6 +369,8 @@ def _create(path: Path) -> int:
             f"a recording needs a new file; {path} exists and is kept; choose another name or move it away"
         ) from None
     except OSError as error:
+        if error.errno in _FULL:
+            raise RecordingError(f"a recording was to begin at {path}, but: {error.strerror}; {_ADVICE}") from error
         raise ConfigError(f"a recording was to begin at {path}; {error.strerror}; create its folder first") from error
 
 
@@ -371,6 +378,8 @@ def _create_check(path: Path) -> CheckWriter:
     try:
         return CheckWriter(check_path(path))
     except OSError as error:
+        if error.errno in _FULL:
+            raise RecordingError(f"{check_path(path)} was to begin, but: {error.strerror}; {_ADVICE}") from error
         raise ConfigError(
             f"beside the recording {path.name} its check file was to begin, but: {check_path(path)}: {error.strerror}; "
             "move that file away or choose another name"

@@ -124,6 +124,35 @@ def test_fallback_that_is_full_too_is_said(small):
     assert list((small / "inner").iterdir()) == []
 
 
+def stuff(folder):
+    """Leave no room in a folder."""
+    with open(folder / "hog", "wb", buffering=0) as hog, contextlib.suppress(OSError):
+        while hog.write(bytes(4096)):
+            pass
+
+
+def test_recording_on_a_disk_that_is_full_already_begins_in_the_fallback(small, tmp_path, caplog):
+    stuff(small)
+    with XdfRecorder(small / "run.xdf", {"a": 1}, fallback=tmp_path) as recorder:
+        accepted, _, error = fill(recorder, 10)
+    assert error is None
+    assert recorder.paths == (tmp_path / "run.xdf",)
+    assert "goes on in" in caplog.text
+    np.testing.assert_array_equal(read(tmp_path / "run.xdf")[1], np.arange(accepted))
+    assert examine(tmp_path / "run.xdf").damages == []
+    assert [path.name for path in small.iterdir()] == ["hog"]
+
+
+def test_full_disk_without_a_fallback_that_helps_leaves_nothing_behind(small):
+    (small / "inner").mkdir()
+    stuff(small)
+    with pytest.raises(RecordingError, match=r"No space left.*--fallback"):
+        XdfRecorder(small / "run.xdf").open()
+    with pytest.raises(RecordingError, match="fallback failed too"):
+        XdfRecorder(small / "run.xdf", fallback=small / "inner").open()
+    assert sorted(path.name for path in small.rglob("*")) == ["hog", "inner"]
+
+
 def test_recording_that_cannot_be_finished_for_want_of_room_is_sound(small):
     finished = set()
     for k in range(12):  # what is left of the last page of each file differs
@@ -132,9 +161,7 @@ def test_recording_that_cannot_be_finished_for_want_of_room_is_sound(small):
         stream = recorder.add_stream(INFO)
         for row in range(k + 1):
             recorder.write(stream, chunk(7 * row, 7))
-        with open(small / "hog", "wb", buffering=0) as hog, contextlib.suppress(OSError):
-            while hog.write(bytes(4096)):
-                pass
+        stuff(small)
         recorder.close()
         (small / "hog").unlink()
         findings = examine(path)
