@@ -189,7 +189,12 @@ def view(device: str, band: tuple[float, float], no_band: bool, notch: str, **op
 
 @main.command()
 @device_option("brainflow:synthetic")
-@click.option("--seconds", default=None, type=above(0), help="How long; until Ctrl+C if not given.")
+@click.option(
+    "--seconds",
+    default=None,
+    type=above(0),
+    help="How long; until Ctrl+C if not given. A silent source is given up 5 s and 2 % later.",
+)
 @click.option("--force", is_flag=True, help="Give the file a new number if it exists, instead of refusing.")
 @click.option(
     "--fallback",

@@ -15,6 +15,8 @@ import click
 
 from bci.errors import BciError
 
+FAILED = 2
+"""Exit code where the input was bad, or a device or file failed."""
 STOPPED = 130
 """Exit code after Ctrl+C, as shells have it."""
 
@@ -112,7 +114,7 @@ def _is_closed_pipe(error: Exception) -> bool:
 def _in_words(error: Exception) -> tuple[int, str, str]:
     """Return exit code, kind and sentence."""
     if isinstance(error, BciError):
-        return 2, type(error).__name__, str(error)
+        return FAILED, type(error).__name__, str(error)
     if isinstance(error, click.ClickException):
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "bci"
         message = error.format_message().strip().removesuffix(".")
@@ -120,7 +122,7 @@ def _in_words(error: Exception) -> tuple[int, str, str]:
     if isinstance(error, OSError):
         what = f"could not use {error.filename}" if error.filename else "the system refused"
         why = error.strerror or str(error)
-        return 2, "OSError", f"{what}: {why}; check the path, your rights to it and the space on the disk"
+        return FAILED, "OSError", f"{what}: {why}; check the path, your rights to it and the space on the disk"
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return 1, type(error).__name__, (
         f"this should not have happened ({text}); run it again with BCI_DEBUG=1 set and report what it prints"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from tqdm import tqdm
 from bci.acquisition.lsl_serve import serve
 from bci.acquisition.recorder.disk import bytes_per_s, refuse_if_too_long
 from bci.acquisition.replay import Replay
-from bci.apps.plain import STOPPED
+from bci.apps.plain import FAILED, STOPPED
 from bci.apps.progress import FollowLoading
+from bci.clock import Clock, ManualClock, MonotonicClock
 from bci.errors import ConfigError, DeviceLost
-from bci.ports import HasEnd, RecordsBeside
+from bci.ports import Device, HasEnd, HasOwnTime, RecordsBeside
 from bci.registry import create
 from bci.runtime.describe import describe, versions
 from bci.runtime.loop import keep_report
@@ -23,8 +23,12 @@ from bci.runtime.verdicts import VerdictLog
 from bci.settings import plugin_name, split_spec
 from bci.signal.contact import contacts_of, line, measure, noted, plain, refuse_if_unable
 from bci.signal.quality import QualityWatch
-from bci.stream import Chunk
+from bci.stream import Chunk, StreamInfo
 
+_GRACE_S = 5.0
+"""How much longer than asked for a recording may take, s: a source may begin late and stutter."""
+_SLOW = 0.02
+"""By what part of the time more: the rate that a source states may be above its true one."""
 _BAR = "{l_bar}{bar}| {n:.0f} s"
 _OPEN_BAR = "{desc}: {n:.0f} s"
 
@@ -39,14 +43,16 @@ def record_device(
 ) -> dict[str, Any]:
     """Record `spec` to `path` for `seconds` or until the keyboard says stop; in `fallback` once its disk is full.
 
-    With `impedance`, the contacts are measured before, and stand in the header of the recording.
+    With `impedance`, the contacts are measured before, and stand in the header of the recording. A source that falls
+    silent does not keep it waiting: 5 s and 2 % after `seconds`, on the clock of the device if it has its own time, it
+    ends with what came.
 
     Returns
     -------
     dict
         ``path``, ``paths`` (more than one if a disk was full), ``samples``, ``lost``, ``channels``, ``sfreq`` (Hz),
         ``contact_kohm`` (by channel; empty if not measured), ``ended`` and ``text`` in words, and ``code``, the exit
-        code of a program.
+        code of a program: 0 finished, 2 less than `seconds` came, 130 stopped by the keyboard.
 
     Raises
     ------
@@ -66,7 +72,6 @@ def record_device(
     config = {"device": describe(device), "versions": versions()}
     recorder = create("recorders", "xdf", path=path, config=config, planned_s=seconds, fallback=fallback)
     tally = _Tally()
-    begin_s = time.monotonic()
     info = device.open()
     try:
         if seconds is not None:  # before there is a file
@@ -79,9 +84,10 @@ def record_device(
         watch = QualityWatch(info)
         verdicts = VerdictLog(watch, recorder)
         device.start()
+        is_late = _lateness(device, seconds)
         bar = tqdm(total=seconds, desc=path.name, disable=None, bar_format=_BAR if seconds else _OPEN_BAR)
         with bar:
-            while seconds is None or tally.samples + tally.lost < seconds * info.sfreq:
+            while not tally.fills(seconds, info):
                 chunk = device.read(0.1)
                 recorder.write(stream, chunk)
                 tally.add(chunk)
@@ -90,8 +96,11 @@ def record_device(
                 bar.update(chunk.n_samples / info.sfreq)
                 if isinstance(device, HasEnd) and device.at_end:
                     break
+                if seconds is not None and is_late() and not tally.fills(seconds, info):
+                    tally.give_up(seconds, info)
+                    break
     except KeyboardInterrupt:
-        tally.ended = "stopped by the keyboard"
+        tally.ended, tally.code = "stopped by the keyboard", STOPPED
     except DeviceLost as error:
         raise DeviceLost(f"{error}; {tally.samples} samples were recorded and are in {recorder.path}") from error
     finally:
@@ -99,19 +108,7 @@ def record_device(
         device.close()
         recorder.close()
     paths = [str(p) for p in recorder.paths]
-    text = (
-        f"{tally.ended}: {tally.samples} samples of {info.n_channels} channels at {info.sfreq:g} Hz in "
-        f"{' and '.join(paths)}, "
-        f"{tally.lost} lost, {time.monotonic() - begin_s:.1f} s"
-    )
-    contacts = contacts_of(info)
-    if contacts:
-        text += f"; contacts: {line(contacts)}"
-    return {
-        "path": str(path), "paths": paths, "samples": tally.samples, "lost": tally.lost, "channels": info.ch_names,
-        "sfreq": info.sfreq, "contact_kohm": plain(contacts), "ended": tally.ended, "text": text,
-        "code": 0 if tally.ended == _Tally.ended else STOPPED,
-    }  # fmt: skip
+    return {"path": str(path), "paths": paths, **tally.result(info, paths)}
 
 
 def serve_recording(
@@ -157,11 +154,10 @@ def pace_of(spec: str, seconds: float | None = None) -> dict[str, float]:
 
 
 class _Tally:
-    """What was recorded so far."""
-
-    ended = "finished"
+    """What was recorded so far, and how it ended."""
 
     def __init__(self) -> None:
+        self.ended, self.code = "finished", 0
         self.samples = self.lost = self._next = 0
         self.last_s = float("nan")
 
@@ -171,6 +167,35 @@ class _Tally:
             self.lost += max(0, chunk.start - self._next)
             self.samples += chunk.n_samples
             self._next = chunk.stop
+
+    def fills(self, seconds: float | None, info: StreamInfo) -> bool:
+        return seconds is not None and self.samples + self.lost >= seconds * info.sfreq
+
+    def give_up(self, seconds: float, info: StreamInfo) -> None:
+        came = f"{self.samples / info.sfreq:.1f} of {seconds:g} s came"
+        self.ended, self.code = f"incomplete, {came} in the time (see that the device is on and delivers)", FAILED
+
+    def result(self, info: StreamInfo, paths: list[str]) -> dict[str, Any]:
+        text = (
+            f"{self.ended}: {(self.samples + self.lost) / info.sfreq:.1f} s of {info.n_channels} channels at "
+            f"{info.sfreq:g} Hz in {' and '.join(paths)}, {self.samples} samples, {self.lost} lost"
+        )
+        contacts = contacts_of(info)
+        if contacts:
+            text += f"; contacts: {line(contacts)}"
+        return {
+            "samples": self.samples, "lost": self.lost, "channels": info.ch_names, "sfreq": info.sfreq,
+            "contact_kohm": plain(contacts), "ended": self.ended, "text": text, "code": self.code,
+        }  # fmt: skip
+
+
+def _lateness(device: Device, seconds: float | None) -> Callable[[], bool]:
+    """Return what tells whether a source that has just started had time enough for `seconds`."""
+    clock: Clock = device.clock if isinstance(device, HasOwnTime) else MonotonicClock()
+    if seconds is None or (isinstance(device, HasEnd) and isinstance(clock, ManualClock)):
+        return lambda: False  # a recording comes to its end, and its times may jump
+    due_s = clock.now() + seconds * (1 + _SLOW) + _GRACE_S
+    return lambda: clock.now() >= due_s
 
 
 def _free(path: Path) -> Path:

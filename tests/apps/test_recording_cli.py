@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from bci.acquisition.counting import Counting
 from bci.acquisition.recorder.check_file import check_path
+from bci.acquisition.recorder.verify import examine
 from bci.acquisition.recorder.xdf_recorder import XdfRecorder
+from bci.apps import record
 from bci.apps.cli import main
+from bci.clock import ManualClock, MonotonicClock
 from bci.stream import Channel, Chunk, Event, Flag, StreamInfo
 
 INFO = StreamInfo("amp", 250.0, (Channel("C3"), Channel("C4")))
@@ -127,3 +131,32 @@ def test_record_names_the_files_it_wrote(tmp_path):
     result = CliRunner().invoke(main, [*arguments, "--fallback", str(tmp_path)])
     assert json.loads(result.stdout)["paths"] == [str(tmp_path / "a.xdf")]
     assert check_path(tmp_path / "a.xdf").exists()
+
+
+class _FallsSilent(Counting):
+    """A source that delivers half a second and nothing more, and does not say that it is gone."""
+
+    def _read(self, timeout_s):
+        if self._number < 0.5 * self.sfreq:
+            return super()._read(timeout_s)
+        self._clock.sleep_until(self._clock.now() + timeout_s)
+        return None
+
+
+@pytest.mark.parametrize("clock", [ManualClock(), MonotonicClock()])
+def test_record_of_so_many_seconds_ends_though_the_source_is_silent(tmp_path, monkeypatch, clock):
+    monkeypatch.setattr(record, "_GRACE_S", 0.3)
+    begin_s = clock.now()
+    done = record.record_device(_FallsSilent(clock=clock), tmp_path / "a.xdf", 1.0)
+    assert 1.3 <= clock.now() - begin_s < 10
+    assert done["code"] == 2
+    assert 125 <= done["samples"] < 250
+    assert f"incomplete, {done['samples'] / 250:.1f} of 1 s came" in done["text"]
+    assert examine(tmp_path / "a.xdf").finished
+
+
+def test_record_says_the_length_of_the_signal(tmp_path):
+    done = record.record_device(Counting(), tmp_path / "a.xdf", 3.0)
+    assert done["code"] == 0
+    assert "finished: 3.0 s of 4 channels at 250 Hz" in done["text"]
+    assert done["text"].endswith("a.xdf, 750 samples, 0 lost")
