@@ -191,7 +191,7 @@ def _verdict(found: Findings) -> str:
         lines.append(f"Its last {found.cut} bytes are half a block that was being written then; readers leave it out.")
     if found.has_check and found.unchecked:
         lines.append(f"{found.unchecked} bytes are whole blocks of which the check file says nothing.")
-    if not found.is_sound:
+    if not found.is_sound and (found.kept or found.has_check):
         lines.append(f"`bci recording repair {name}` writes a copy with every whole block.")
     return "\n".join(lines)
 

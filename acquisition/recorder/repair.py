@@ -89,7 +89,7 @@ def repair(
     DeviceNotFound
         If there is no such recording.
     FormatError
-        If it is no XDF file, or its first header is gone and there is no copy.
+        If it is no XDF file, holds no whole block, or its first header is gone and there is no copy.
     ConfigError
         If the copy's name is taken.
 
@@ -102,6 +102,11 @@ def repair(
     """
     source = Path(path)
     findings = examine(source, progress)
+    if not (findings.kept or findings.has_check):
+        raise FormatError(
+            f"a recording is repaired from its whole blocks, {source} holds nothing: none in {findings.size} bytes; "
+            "take another copy, or put its check file beside it"
+        )
     whole = not findings.damages and sum(kept.block.length for kept in findings.kept) == findings.size
     if target is None and whole:
         return Repaired(source, findings, len(findings.kept))

@@ -181,7 +181,10 @@ def _by_structure(findings: Findings, data: Any, progress: Callable[[int], objec
                 _name(findings.names, data, block)
     findings.unchecked = sum(kept.block.length for kept in findings.kept)
     findings.finished = bool(findings.kept) and findings.kept[-1].block.tag == STREAM_FOOTER
-    for hurt in found.damage:
+    if not findings.kept:  # a recorder writes the magic word and the first header at once
+        what = f"it holds nothing: no whole block in its {findings.size} bytes"
+        findings.damages.append(Damage(0, findings.size, what))
+    for hurt in found.damage if findings.kept else ():
         where = "in the middle" if hurt.in_the_middle else "at the end"
         findings.damages.append(Damage(hurt.at, hurt.length, f"{hurt.length} bytes {where} left out: {hurt.what}"))
 

@@ -71,6 +71,21 @@ def test_repair_writes_a_sound_copy_and_tells_what_is_lost(path):
     assert bci("verify", path.with_name("run-repaired.xdf"))[0] == 0
 
 
+@pytest.mark.parametrize("content", [b"XDF:", b"XDF:\x01\xff\x01\x00<?xml", b"XDF:" + bytes(range(200))])
+def test_recording_that_holds_nothing_is_not_called_whole(tmp_path, content):
+    path = tmp_path / "just.xdf"
+    path.write_bytes(content)
+    code, out, _ = bci("verify", path)
+    assert code == 1
+    assert "holds nothing" in out
+    assert "whole:" not in out
+    assert "bci recording repair" not in out
+    code, _, err = bci("repair", path)
+    assert code == 2
+    assert "holds nothing" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["just.xdf"]
+
+
 @pytest.mark.parametrize("to", ["edf", "bdf", "fif", "bids"])
 def test_export_tells_the_largest_difference(path, to):
     code, out, _ = bci("export", path, "--to", to, "--json")
