@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from bci.errors import FormatError
 from bci.stream import Channel, Kind, StreamInfo
 from bci.units import factor, is_voltage
 
+_MANY = 0.1
+"""If more than this share of the steps is no whole number of periods, the rate that they gave is told as unsure."""
 _EXACT = 0.25
 """Times further from a whole number of periods than this share of one were not stamped by counting."""
 
@@ -56,7 +58,9 @@ def checked_rate(sfreq: float, path: Path) -> float:
     return sfreq
 
 
-def timed(times: NDArray[np.float64], sfreq: float | None, path: Path) -> tuple[float, list[Cut]]:
+def timed(
+    times: NDArray[np.float64], sfreq: float | None, path: Path, warn: Callable[[str], None]
+) -> tuple[float, list[Cut]]:
     """Return the rate and the contiguous pieces.
 
     Parameters
@@ -67,6 +71,8 @@ def timed(times: NDArray[np.float64], sfreq: float | None, path: Path) -> tuple[
         Nominal rate, Hz; one by the median spacing if not given.
     path : Path
         The file.
+    warn : callable
+        Told that the times fit no rate, where none is given.
 
     Notes
     -----
@@ -83,11 +89,18 @@ def timed(times: NDArray[np.float64], sfreq: float | None, path: Path) -> tuple[
         )  # fmt: skip
     spacing = np.diff(times)
     if sfreq is None:
-        period = float(np.median(spacing))
+        period = float(np.quantile(spacing, 0.5, method="lower"))  # a step that is there, not the mean of two
         if not 1e-9 < period < 1e6:
             raise FormatError(f"expected rising times in s in {path}, got a usual step of {period:g} s; give sfreq=HZ")
         usual = spacing[np.abs(spacing - period) < 0.5 * period]
         sfreq = float(f"{1 / float(usual.mean()):.6g}")  # printed times are rounded
+        steps = spacing * sfreq
+        off = float(np.mean(np.abs(steps - np.maximum(1, np.rint(steps))) > _EXACT))
+        if off > _MANY:
+            warn(
+                f"{path.name}: the usual step of its times gives {sfreq:g} Hz, but {100 * off:.0f} % of the steps are "
+                "off the grid of that: what is lost is told only by about; if the rate is known, give sfreq=HZ"
+            )
     counted = (times - times[0]) * sfreq
     numbers = np.rint(counted)
     exact = bool((np.abs(counted - numbers) < _EXACT).all() and (np.diff(numbers) >= 1).all())

@@ -43,7 +43,7 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
         sfreq, cuts = _counted(table.lines, settings, path)
     else:
         times = in_seconds(rows[:, -1], names[time], settings, path, room.warn)
-        sfreq, cuts = timed(times, settings.sfreq, path)
+        sfreq, cuts = timed(times, settings.sfreq, path, room.warn)
     scale, info = described([names[k] for k in columns], sfreq, settings, "", path)
     data = room.array((len(rows), len(columns)))
     np.multiply(rows[:, : len(columns)], scale, out=data)

@@ -124,7 +124,7 @@ def _rate(
     times = arrays.get("times")
     if times is not None and times.shape == (n,) and times.dtype.kind in "iuf":
         seconds = in_seconds(times.astype(np.float64), "times", replace(settings, sfreq=said), path, room.warn)
-        return timed(seconds, said, path)
+        return timed(seconds, said, path, room.warn)
     if times is not None:
         raise FormatError(f"expected {n} times in {path}, one for each sample, got shape {times.shape}; save them so")
     if said is None:

@@ -47,6 +47,27 @@ def test_csv_rate_and_loss_come_from_the_times(tmp_path):
     assert parts[0].info.sfreq == 250 and [(p.offset, p.lost, len(p.data)) for p in parts] == [(0, 0, 40), (57, 17, 60)]
 
 
+def test_csv_rate_of_two_steps_is_one_of_them_and_not_their_mean(tmp_path, caplog):
+    parts = load(csv(tmp_path, table([0, 0.004, 0.012], n=3, header="time_s,C3,C4")))
+    assert parts[0].info.sfreq == 250 and [(p.offset, p.lost) for p in parts] == [(0, 0), (3, 1)]
+    assert "sfreq=HZ" not in caplog.text
+
+
+@pytest.mark.parametrize("steps", [[4, 8, 8], [4, 6, 9], [8, 8, 8, 8, 4]])
+def test_csv_times_off_the_grid_of_the_rate_they_gave_are_said(tmp_path, caplog, steps):
+    times = np.cumsum([0, *steps]) / 1000
+    load(csv(tmp_path, table(times, n=len(times), header="time_s,C3,C4")))
+    assert "off the grid" in caplog.text and "sfreq=HZ" in caplog.text
+
+
+def test_csv_times_that_were_rounded_or_came_a_little_late_are_not_off_the_grid(tmp_path, caplog):
+    rounded = np.round(np.arange(1000) / 256, 3)
+    jittered = np.arange(1000) / 250 + np.random.default_rng(0).uniform(0, 4e-4, 1000)
+    for times in (rounded, jittered):
+        load(csv(tmp_path, table(times, n=1000, header="time_s,C3,C4")))
+    assert "off the grid" not in caplog.text
+
+
 def test_csv_times_may_be_in_ms_and_columns_parted_by_others(tmp_path):
     (part,) = load(csv(tmp_path, table(4.0 * np.arange(100), header="time_ms;C3;C4", separator=";"), "x.tsv"))
     assert part.info.sfreq == 250 and part.info.ch_names == ["C3", "C4"]
