@@ -17,9 +17,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.acquisition.durations import check_durations
 from bci.acquisition.tally import Tally
 from bci.clock import Clock, MonotonicClock
-from bci.errors import ConfigError, DeviceError
+from bci.errors import DeviceError
 from bci.signal.unknown import has_unknown
 from bci.stream import Chunk, Event, Flag, StreamInfo
 
@@ -96,7 +97,7 @@ class Driver(ABC):
     Raises
     ------
     ConfigError
-        If a duration is not above 0.
+        If a duration is no number above 0.
 
     Notes
     -----
@@ -106,8 +107,7 @@ class Driver(ABC):
     def __init__(
         self, *, clock: Clock | None = None, silence_s: float = SILENCE_S, max_age_s: float = float("inf")
     ) -> None:
-        if not (silence_s > 0 and max_age_s > 0):
-            raise ConfigError(f"silence_s and max_age_s must be above 0 s, got {silence_s} and {max_age_s}")
+        check_durations(silence_s=silence_s, max_age_s=max_age_s)
         self.silence_s, self.max_age_s = silence_s, max_age_s
         self._clock: Clock = clock if clock is not None else MonotonicClock()
         self._state = State.CLOSED

@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
 
 from bci.errors import ConfigError
-from bci.stream import unknown
+from bci.stream import listed, unknown
 
 
 class FaultKind(enum.StrEnum):
@@ -47,6 +47,7 @@ class FaultKind(enum.StrEnum):
     """Values are NaN."""
 
 
+_EXAMPLE = '[{"kind": "loss", "at_s": 5.0, "n": 256}]'
 _K = FaultKind
 _WITH_N = (_K.LOSS, _K.REORDER, _K.DUPLICATE)
 _WITH_DURATION = (_K.FREEZE, _K.DISCONNECT, _K.RESTART)
@@ -110,7 +111,9 @@ class Fault:
             *(["at_s = 0"] if self.kind is FaultKind.RATE and self.at_s else []),
         ]
         if missing:
-            raise ConfigError(f"a fault {self.kind.value!r} needs {' and '.join(missing)}, got {self}; see FaultKind")
+            raise ConfigError(
+                f"a fault {self.kind.value!r} needs {' and '.join(missing)}, got the fault {self}; see FaultKind"
+            )
 
     def _check_types(self) -> None:
         numbers = {"at_s": self.at_s, "duration_s": self.duration_s, "amount": self.amount}
@@ -138,6 +141,11 @@ class Fault:
                 "see FaultKind"
             )
 
+    def __str__(self) -> str:
+        """Return it in words: its kind, and what was set."""
+        named = [f.name for f in fields(self) if f.name != "kind" and getattr(self, f.name) != f.default]
+        return f"{self.kind.value!r}" + "".join(f", {name} = {getattr(self, name)}" for name in named)
+
     def over_s(self, sfreq: float) -> float:
         """Return when it is over in a source of `sfreq` Hz, s after the start; infinite if it lasts."""
         if self.kind in _WITH_N:
@@ -163,6 +171,8 @@ class Script:
     """
 
     def __init__(self, faults: Iterable[Fault | Mapping[str, Any]] = ()) -> None:
+        if isinstance(faults, str | Mapping | Fault) or not isinstance(faults, Iterable):
+            raise ConfigError(f"faults are a list, got {faults!r}; write {_EXAMPLE}")
         made = [fault if isinstance(fault, Fault) else _from_mapping(fault) for fault in faults]
         self.faults = sorted(made, key=lambda f: f.at_s)
         self._next = 0
@@ -270,6 +280,8 @@ def kinds_of(names: Sequence[FaultKind | str]) -> tuple[FaultKind, ...]:
     """Return the kinds that are drawn at random; `ConfigError` for one that is not known, or cannot come and go."""
     if isinstance(names, str):
         raise ConfigError(f"kinds takes a list of kinds of faults, got {names!r}; write ['{names}']")
+    if not isinstance(names, Sequence):
+        raise ConfigError(f"kinds takes a list of kinds of faults, got {names!r}; write ['loss']")
     for name in names:
         if name not in list(FaultKind):
             raise ConfigError(unknown("kind of fault", str(name), [k.value for k in FaultKind]))
@@ -288,9 +300,9 @@ def _is_number(value: object) -> bool:
 
 
 def _from_mapping(entry: Mapping[str, Any]) -> Fault:
-    try:
-        return Fault(**entry)
-    except TypeError as error:  # a name that it does not take
-        raise ConfigError(
-            f"a fault is written as kind, at_s, duration_s, n, amount and channels, got {dict(entry)}: {error}"
-        ) from error
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"a fault is a mapping with its kind and what that needs, got {entry!r}; write {_EXAMPLE}")
+    known = [f.name for f in fields(Fault)]
+    if "kind" not in entry or any(name not in known for name in entry):
+        raise ConfigError(f"a fault is written as {listed(known, 6)}, got {dict(entry)}; write {_EXAMPLE}")
+    return Fault(**entry)

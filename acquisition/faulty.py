@@ -129,7 +129,9 @@ class FaultyDevice(Driver):
         self._clock = ManualClock(clock.now()) if self._on_own_time else clock
         fast = [f for f in self.faults if f.kind is FaultKind.DRIFT and f.amount > 0]
         if fast and not self._on_own_time:
-            raise ConfigError(f"a source in real time cannot run ahead of it, got {fast[0]}; give a negative amount")
+            raise ConfigError(
+                f"a source in real time cannot run ahead of it, got a fault {fast[0]}; give a negative amount"
+            )
         self._check_faults(info)
         declared = [f.amount for f in self.faults if f.kind is FaultKind.RATE]
         self._columns = [k for k, c in enumerate(info.channels) if c.kind is Kind.EEG]
@@ -194,7 +196,7 @@ class FaultyDevice(Driver):
         if self.per_minute and passing:
             raise ConfigError(
                 "faults that come and go are drawn at random or given by hand, got per_minute = "
-                f"{self.per_minute:g} and {passing[0]}; leave one of them out"
+                f"{self.per_minute:g} and a fault {passing[0]}; leave one of them out"
             )
 
     def _check_faults(self, info: StreamInfo) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.acquisition.driver import SILENCE_S, Driver, Samples
+from bci.acquisition.durations import check_durations
 from bci.acquisition.lsl_find import find, streams
 from bci.acquisition.lsl_link import LslLink, Piece
 from bci.acquisition.lsl_local import load_pylsl
@@ -108,11 +109,9 @@ class LslInlet(Driver):
         self.query = {k: v for k, v in (("name", name), ("type", type), ("source_id", source_id)) if v}
         if not self.query:
             raise ConfigError("an LSL stream needs a name, type or source_id to be found by, got none; try lsl:NAME")
-        if not (0 < timeout_s < math.inf and buffer_s > 0):
-            raise ConfigError(
-                f"an LSL stream is looked for and kept for longer than 0 s, got timeout_s={timeout_s} and "
-                f"buffer_s={buffer_s}; correct them"
-            )
+        check_durations(timeout_s=timeout_s, buffer_s=buffer_s)
+        if timeout_s == math.inf:
+            raise ConfigError("an LSL stream is looked for in a limited time, got timeout_s = inf; give some seconds")
         if hostname:
             self.query["hostname"] = hostname
         self.markers, self.allow_unnamed = markers, allow_unnamed

@@ -238,10 +238,11 @@ def test_numbers_begin_again_at_start():
     assert device.read(1.0).start == 0
 
 
+@pytest.mark.parametrize("value", [0.0, -1, float("nan"), "x", None, True])
 @pytest.mark.parametrize("setting", ["silence_s", "max_age_s"])
-def test_durations_must_be_positive(setting):
-    with pytest.raises(ConfigError, match=setting):
-        Scripted(**{setting: 0.0})
+def test_durations_are_numbers_above_0(setting, value):
+    with pytest.raises(ConfigError, match=f"are numbers above 0, in s, got {setting} = {value!r}; correct it"):
+        Scripted(**{setting: value})
 
 
 class Good(Scripted):

@@ -291,7 +291,13 @@ def test_a_rail_and_a_drift_may_be_negative():
         ({"seed": -1}, "whole number from 0, got -1"), ({"seed": 1.5}, "got 1.5"),
         ({"samples_per_packet": 1.5}, "whole numbers: samples_per_packet >= 1"), ({"counter_bits": True}, "got .*True"),
         ({"reorder": 2.0}, "got .*2.0"), ({"reorder": -1}, "reorder >= 0"),
-        ({"per_minute": 3.0, "faults": [fault("loss", n=3)]}, "at random or given by hand"),
+        ({"per_minute": 3.0, "faults": [fault("loss", n=3)]}, "= 3 and a fault 'loss', at_s = 1.5, n = 3; l"),
+        ({"faults": "x"}, "faults are a list, got 'x'; write"), ({"faults": ["x"]}, "is a mapping .* got 'x'; write"),
+        ({"faults": None}, "got None; write"), ({"faults": [5]}, "got 5; write"),
+        ({"faults": {"kind": "loss", "n": 3}}, "a list, got {'kind': 'loss', 'n': 3}; write"),
+        ({"faults": [{"kind": "loss", "when": 3}]}, "got {'kind': 'loss', 'when': 3}; write"),
+        ({"faults": [{"kind": "loss"}]}, "needs n of 1 or more, got the fault 'loss'; see"),
+        ({"kinds": 5}, "got 5; write"),
     ],
 )  # fmt: skip
 def test_settings_are_checked_before_anything_runs(bad, said):

@@ -239,6 +239,15 @@ def test_inlet_needs_something_to_look_for():
         LslInlet()
 
 
+@pytest.mark.parametrize(
+    "bad", [{"max_age_s": "x"}, {"timeout_s": "x"}, {"buffer_s": None}, {"timeout_s": float("inf")}]
+)
+def test_durations_of_an_inlet_are_checked(bad):
+    ((name, value),) = bad.items()
+    with pytest.raises(ConfigError, match=rf"got {name} = {value!r}; \w+"):
+        LslInlet("x", **bad)
+
+
 def test_missing_marker_stream_is_said(name):
     with outlet_kept(outlet(name)), pytest.raises(DeviceNotFound, match="no-such-markers"):
         LslInlet(name, markers="no-such-markers", timeout_s=0.6).open()
