@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.acquisition.formats.found import Cut, Found, Room, Settings
-from bci.acquisition.formats.plausible import check, resembles
+from bci.acquisition.formats.plausible import check, in_short, resembles
 from bci.errors import FormatError
 from bci.interop import from_raw
 from bci.stream import Event, Flag, StreamInfo
@@ -63,11 +63,10 @@ def read(path: Path, settings: Settings, room: Room) -> Found:
         except (MemoryError, FormatError):
             raise
         except Exception as error:  # every reader of MNE raises what it likes for a damaged file
-            why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             begin = path.open("rb").read(8) if path.is_file() else b""
             raise FormatError(
                 f"expected a recording that MNE reads (FIF, GDF, BrainVision, EEGLAB, ...) at {path}, got "
-                f"{resembles(begin)} that it does not ({why[:300]}); take another copy, or convert it"
+                f"{resembles(begin)} that it does not ({in_short(error)}); take another copy, or convert it"
             ) from error
     for warning in caught:
         if "file size" in str(warning.message):  # MNE goes on with what is there, which a person must know

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from pathlib import Path
 from typing import NoReturn
@@ -12,6 +13,10 @@ from bci.errors import FormatError
 
 MOST = 8
 """Largest size of the samples, in sizes of the file: more comes of a damaged header or of rates that do not fit."""
+_LONG, _GLIMPSE = 300, 16
+"""Most characters of what a library says, and of what it quotes of a file that is no text."""
+_FEW_ODD = 0.05
+_ODD = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 _GDF_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 8, 8: 8, 16: 4, 17: 8}
 """Bytes of the types of numbers: signed and unsigned ones of 8 to 64 bits, single and double precision."""
 
@@ -36,6 +41,16 @@ def resembles(begin: bytes) -> str:
              b"Version ": "a CNT file"}  # fmt: skip
     found = [what for start, what in known.items() if begin.startswith(start)]
     return found[0] if found else f"something that begins with {begin!r}" if begin else "a folder"
+
+
+def in_short(error: Exception) -> str:
+    """Return what a library says of a file; what it quotes of bytes that are no text is escaped, and cut soon."""
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    plain = text.encode("ascii", "backslashreplace").decode()
+    begins = [odd.start() for odd in _ODD.finditer(plain)]
+    if len(begins) <= _FEW_ODD * len(text):  # a name with an umlaut is text
+        return "".join(c if c.isprintable() else "?" for c in text[:_LONG])
+    return f"{plain[: min(_LONG, begins[0] + _GLIMPSE)]}..."
 
 
 def _refuse(path: Path, at: int, expected: str, got: str, readable: str = "") -> NoReturn:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from bci.acquisition.formats.found import Found, Settings
+from bci.acquisition.formats.plausible import in_short
 from bci.errors import BciError, DeviceError, FormatError
 
 IDLE_S = 120.0
@@ -119,9 +120,11 @@ def _answer(asked: dict[str, Any], say: TextIO) -> dict[str, Any]:
     except MemoryError:
         return {"error": "MemoryError"}
     except Exception as error:  # noqa: BLE001 - a reader that met what its author did not think of
-        why = " ".join(str(error).split()).rstrip(".") or "no reason given"
-        return {"error": "FormatError", "message": f"expected a recording at {path} that can be read, got "
-                f"{type(error).__name__} ({why[:300]}) from its reader; take another copy, or convert it"}  # fmt: skip
+        got = f"{type(error).__name__} ({in_short(error)}) from its reader"
+        return {
+            "error": "FormatError",
+            "message": f"expected a recording at {path} that can be read, got {got}; take another copy, or convert it",
+        }
     finally:
         _limit(None)
 

@@ -1,10 +1,11 @@
-"""Headers of GDF files that claim what the file cannot hold."""
+"""Headers of GDF files that claim what the file cannot hold, and what is said of files that cannot be read."""
 
 import struct
 
 import numpy as np
 import pytest
 
+from bci.acquisition.formats.plausible import in_short
 from bci.acquisition.recording import load
 from bci.errors import FormatError
 from benchmarks import damaged
@@ -74,3 +75,21 @@ def test_channels_of_a_lower_rate_are_smoothed_as_by_mne(tmp_path):
     (part,) = load(path)
     raw = mne.io.read_raw_gdf(path, preload=True, verbose="error")
     np.testing.assert_allclose(part.data, raw.get_data().T * 1e6, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("head", [b"", b"Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\n"])
+@pytest.mark.parametrize("seed", range(4))
+def test_random_bytes_are_not_printed_in_what_is_said_of_a_file(tmp_path, head, seed):
+    path = tmp_path / "noise.vhdr"
+    path.write_bytes(head + np.random.default_rng(seed).bytes(3000))
+    with pytest.raises(FormatError, match="MNE reads") as caught:
+        load(path)
+    assert str(caught.value).isascii() and str(caught.value).isprintable()
+    assert len(str(caught.value)) - len(str(path)) < 320
+
+
+@pytest.mark.parametrize(
+    "said", ["no file at /home/jos\u00e9/M\u00fcller/recordings/S01.eeg of the header", "KeyError: 'DataFile'"]
+)
+def test_what_a_library_says_in_words_is_kept(said):
+    assert in_short(ValueError(f"{said}.")) == said
