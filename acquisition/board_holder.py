@@ -85,7 +85,10 @@ class BoardHolder:
                 return
             try:
                 self._process.ask("stop", RELEASE_S)
-            except (DeviceLost, DeviceTimeout) as error:
+            except DeviceLost as error:
+                _log.warning("%s was not stopped, its process had ended before: %s", self._what, error)
+                self._end(release=False)
+            except DeviceTimeout as error:
                 _log.warning("%s did not stop within %g s, so its process was ended: %s", self._what, RELEASE_S, error)
                 self._end(release=False)
 

@@ -2,7 +2,7 @@
 
 A maker's library may hang, crash or print; here it can do so without harm: the process is ended. Commands come as
 lines of JSON, what leaves are frames (`HEAD`): answers, samples as BrainFlow has them (rows first), and notes that the
-wall clock stepped. The process ends when its standard input does.
+wall clock stepped. The process ends when its standard input does; to be terminated it leaves to its session.
 """
 
 from __future__ import annotations
@@ -155,7 +155,11 @@ class Host:
 
 def main() -> None:
     """Run until told to release, or until the other side is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the session, which then releases the board in order
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        # These reach the whole group (Ctrl+C, `timeout`, a closed terminal). They are for the session, which then
+        # releases the board in order; where it is killed, standard input ends, and with it this process.
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     out = os.dup(1)
     os.dup2(2, 1)  # what a maker's library prints must not come between the frames
     commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()

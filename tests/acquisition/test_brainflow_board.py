@@ -246,6 +246,27 @@ def test_board_is_let_go_when_its_session_is_killed():
     assert not runs
 
 
+@pytest.mark.skipif(os.name != "posix", reason="there are no process groups")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_board_is_stopped_in_order_when_its_whole_group_is_terminated(name):
+    number = getattr(signal, name)
+    text = (
+        "import signal, sys, time\nfrom bci.acquisition.brainflow_board import BrainFlowBoard\n"
+        f"signal.signal({int(number)}, lambda *_: sys.exit(3))\n"
+        "with BrainFlowBoard() as board:\n"
+        "    print(board._process.pid, flush=True)\n    time.sleep(60)"
+    )
+    session = subprocess.Popen(
+        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    pid = int(session.stdout.readline())
+    os.killpg(session.pid, number)
+    _, said = session.communicate(timeout=20)
+    assert (session.returncode, said) == (3, b"")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 STANDS_STILL = """
 import sys, time
 import numpy as np
