@@ -37,8 +37,8 @@ class Morlet(AnalyticBank):
     -----
     A sine of amplitude 1 at a centre frequency gives an amplitude of 1. The wavelet has no response to a constant [1]_:
     a multiple of the Gaussian is subtracted [2]_. All frequencies have one delay, half the support of the longest
-    wavelet, which is `delay_s`: with 7 cycles and support 3 it is 3.3 periods of the lowest frequency. The phase is that of the
-    signal `delay_s` before the time of the sample; see `bci.signal.phase.Phase` for the phase now.
+    wavelet, which is `delay_s`: with 7 cycles and support 3 it is 3.3 periods of the lowest frequency. The phase is
+    that of the signal `delay_s` before the time of the sample; see `bci.signal.phase.Phase` for the phase now.
 
     At the beginning and behind a gap every channel has had its first known value for ever. An unknown value (NaN)
     makes unknown the output at or next after it; the wavelet goes on with the last known value. Trigger channels are
