@@ -35,6 +35,7 @@ Mask = NDArray[np.uint8]
 Index = NDArray[np.int64]
 
 _BLOCK = 48
+_WIDE, _WIDE_BLOCK = 512, 24  # from so many channels on arithmetic counts, not calls: shorter blocks take less of it
 
 
 def run(x: Array, y: Array, code: Index, memory: Array) -> int:
@@ -109,10 +110,11 @@ def _cascade(x: Array, memory: Array, a: int, b: int, c: int, d: int, n_columns:
     n_sections, is_unit = c % UNIT, c > UNIT
     numbers = memory[a : a + (1 + 3 * n_sections if is_unit else 5 * n_sections)].tobytes()
     state = memory[b : b + 2 * n_sections * n_columns].reshape(2 * n_sections, n_columns)[:, d : d + x.shape[1]]
-    both = np.empty((min(len(x), _BLOCK) + len(state), x.shape[1]))
+    length = _BLOCK if x.shape[1] < _WIDE else _WIDE_BLOCK
+    both = np.empty((min(len(x), length) + len(state), x.shape[1]))
     both[-len(state) :] = state
-    for begin in range(0, len(x), _BLOCK):
-        part = x[begin : begin + _BLOCK]
+    for begin in range(0, len(x), length):
+        part = x[begin : begin + length]
         rows = both[-len(state) - len(part) :]
         rows[: len(part)] = part
         made = _block(numbers, is_unit, len(part)) @ rows

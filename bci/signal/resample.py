@@ -43,10 +43,10 @@ class Resample(Block):
 
     Notes
     -----
-    The filter is a linear-phase Kaiser window design in polyphase form [1]_, [2]_; between the passband and its mirror
-    image at the lower Nyquist frequency it falls, by 6 dB in the middle, as `Decimate` does with less attenuation.
-    Every phase of it has a gain of 1 at 0 Hz, so a constant stays one to the last digits. `delay_s` is half its length; for a ratio of 1
-    samples pass unchanged.
+    The filter is a linear-phase Kaiser window design in polyphase form [1]_, [2]_; between the passband and its
+    mirror image at the lower Nyquist frequency it falls, by 6 dB in the middle, as `Decimate` does with less
+    attenuation. Every phase of it has a gain of 1 at 0 Hz, so a constant stays one to the last digits. `delay_s` is
+    half its length; for a ratio of 1 samples pass unchanged.
 
     A filter starts at the beginning and after every gap as if the first known value of each channel had been there
     for ever. A value is unknown (NaN) where the input sample that it came with is, or one since the value before: none
