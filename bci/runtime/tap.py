@@ -20,7 +20,6 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from bci.errors import ConfigError
 from bci.runtime.tap_reader import TapReader, connect
@@ -28,13 +27,14 @@ from bci.runtime.tap_ring import IS_POSSIBLE, RingWriter
 from bci.runtime.tap_wire import (
     TAKEN,
     TOKEN_BYTES,
+    Place,
     dtype_of,
     info_from_dict,
     info_to_dict,
     pack,
     pack_chunk,
     pack_place,
-    text_of,
+    place_of,
 )
 from bci.signal.contact import plain
 from bci.stream import Chunk, StreamInfo
@@ -53,7 +53,8 @@ class _Client:
 
     sock: socket.socket
     since_s: float
-    queue: deque[tuple[dict[str, Any], int] | bytes] = field(default_factory=deque)
+    is_greeted: bool = False
+    queue: deque[Place | bytes] = field(default_factory=deque)
     sending: memoryview = field(default_factory=lambda: memoryview(b""))
     token: bytes = b""
     dropped: int = 0
@@ -67,9 +68,12 @@ class _Client:
     """... and did not find any more."""
     said: bytes = b""
 
-    @property
-    def is_greeted(self) -> bool:
-        return len(self.token) == 2 * TOKEN_BYTES
+    def put(self, body: Place | bytes, capacity: int) -> None:
+        """Queue `body`, at the cost of the oldest if `capacity` wait already."""
+        if len(self.queue) >= capacity:
+            self.queue.popleft()
+            self.dropped += 1
+        self.queue.append(body)
 
     def hear(self) -> None:
         """Take in what the reader says it took; raises BlockingIOError if nothing."""
@@ -151,20 +155,17 @@ class Tap:
         """Offer `chunk` to every reader; never blocks, never raises because of a reader."""
         if self._server is None:
             return
+        if self._clients:
+            has_news = len(chunk.data) or chunk.events or chunk.flags
+            body = self._body(chunk) if has_news and self.n_readers else None
+            for client in tuple(self._clients):
+                if body is not None and client.is_greeted:
+                    client.put(body, self.capacity_chunks)
+                self._serve_one(client)
         now_s = time.monotonic()
-        if now_s - self._accepted_s > _ACCEPT_EVERY_S:
+        if now_s - self._accepted_s > _ACCEPT_EVERY_S:  # after the chunk is on its way: it takes a call of the system
             self._accepted_s = now_s
             self._accept()
-        ready = [c for c in self._clients if c.is_greeted]
-        if ready and (chunk.n_samples or chunk.events or chunk.flags):
-            body = self._body(chunk)
-            for client in ready:
-                if len(client.queue) >= self.capacity_chunks:
-                    client.queue.popleft()
-                    client.dropped += 1
-                client.queue.append(body)
-        for client in list(self._clients):
-            self._serve_one(client)
 
     def tell_contacts(self, kohm: Mapping[str, float]) -> None:
         """Tell every reader, also those that come later, the contacts that were measured, kOhm by channel.
@@ -195,20 +196,20 @@ class Tap:
     @property
     def n_readers(self) -> int:
         """Number of readers that are connected."""
-        return sum(c.is_greeted for c in self._clients)
+        return sum([c.is_greeted for c in self._clients])
 
     @property
     def dropped(self) -> int:
         """Number of chunks dropped, over all readers so far."""
         return self._dropped_by_gone + sum(c.dropped + c.missed for c in self._clients)
 
-    def _body(self, chunk: Chunk) -> tuple[dict[str, Any], int] | bytes:
+    def _body(self, chunk: Chunk) -> Place | bytes:
         """Put `chunk` into the ring and return what to say of it; the whole of it where that is not possible."""
         if self._ring is not None:
             dtype = dtype_of(chunk)
             at = self._ring.put(chunk, dtype)
             if at is not None:
-                return text_of(chunk, dtype), at
+                return place_of(chunk, at, dtype)
         return pack_chunk(chunk)
 
     def _accept(self) -> None:
@@ -223,7 +224,9 @@ class Tap:
             sock.setblocking(False)
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-            self._clients.append(_Client(sock, time.monotonic()))
+            client = _Client(sock, time.monotonic())
+            self._clients.append(client)
+            self._serve_one(client)
 
     def _serve_one(self, client: _Client) -> None:
         try:
@@ -247,13 +250,13 @@ class Tap:
         if not got:
             raise ConnectionResetError("it left without a word")
         client.token += got
-        if not client.is_greeted:
+        if len(client.token) < 2 * TOKEN_BYTES:
             return False
         if not secrets.compare_digest(client.token, self._token.encode()):
             log.warning("a reader with a wrong token was refused")
             self._forget(client)
             return False
-        client.beside = self._beside
+        client.is_greeted, client.beside = True, self._beside
         if self._ring is not None:
             # The memory itself goes with the first bytes, of which a fresh socket takes some.
             n = socket.send_fds(client.sock, [self._hello], [self._ring.fd])
@@ -273,7 +276,14 @@ class Tap:
             elif not client.sending:
                 if client.sent - client.taken >= self._ahead:
                     return
-                client.sending = memoryview(self._next(client))
+                whole = self._next(client)
+                try:
+                    n = client.sock.send(whole)
+                except (BlockingIOError, InterruptedError):
+                    n = 0
+                if n == len(whole):
+                    continue
+                client.sending = memoryview(whole)[n:]
             client.sending = client.sending[client.sock.send(client.sending) :]
 
     def _next(self, client: _Client) -> bytes:
@@ -282,7 +292,7 @@ class Tap:
         if isinstance(body, bytes):
             return pack({"sent_s": now_s, "dropped": client.dropped}) + body
         client.sent += 1
-        return pack_place(*body, now_s, client.dropped)
+        return pack_place(body, now_s, client.dropped)
 
     def _forget(self, client: _Client) -> None:
         self._dropped_by_gone += client.dropped + client.missed

@@ -7,20 +7,33 @@ import logging
 import os
 import select
 import socket
+import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bci.errors import ConfigError, DataError, DeviceNotFound, DeviceTimeout
 from bci.runtime.tap_ring import IS_POSSIBLE, RingReader
-from bci.runtime.tap_wire import TAKEN, TOKEN_BYTES, arrays_of, chunk_of, info_from_dict, unpack
+from bci.runtime.tap_wire import (
+    PLACE_MAGIC,
+    TAKEN,
+    TOKEN_BYTES,
+    Place,
+    arrays_of,
+    chunk_of,
+    events_from,
+    info_from_dict,
+    unpack,
+    unpack_place,
+)
 from bci.signal.contact import contacts_of, from_plain, of_channels
-from bci.stream import Chunk, StreamInfo
+from bci.stream import Chunk, Flag, StreamInfo, whole_chunk
 
 log = logging.getLogger(__name__)
+
+_TIMEVAL = struct.Struct("@ll")
+_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class TapReader:
@@ -53,7 +66,11 @@ class TapReader:
         self._sock, self._ring, self._say_every, self._said = sock, ring, say_every, 0
         self._buffer = bytearray(rest)
         self._dropped = self._taken = self._missed = 0
-        self._sock.setblocking(False)
+        self._size = 1 << 12 if ring else 1 << 20
+        self._sleeps_s = float("nan")
+        self._has_received = False
+        # With memory that both map, a wait is one call of the system: it sleeps until something comes and takes it.
+        self._sock.setblocking(ring is not None)
 
     @property
     def dropped(self) -> int:
@@ -66,8 +83,10 @@ class TapReader:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the next chunk or the end, asleep, up to `timeout_s`; return whether there is something to read."""
-        if self.at_end:
+        if self.at_end or self._has_received:
             return True
+        if self._ring is not None:
+            return self._sleep(timeout_s)
         if hasattr(select, "poll"):
             poll = select.poll()
             poll.register(self._sock, select.POLLIN)
@@ -82,23 +101,27 @@ class TapReader:
         DataError
             If what arrives is not from a tap.
         """
-        self._receive()
+        if self._has_received:
+            self._has_received = False
+        else:
+            self._receive()
         chunks: list[Chunk] = []
-        while (message := unpack(self._buffer)) is not None:
-            text, arrays = message
-            if "sent_s" in text:
-                self._dropped = int(text["dropped"])
-                self.delay_s = max(0.0, time.monotonic() - float(text["sent_s"]))
-            if "contact_kohm" in text:
-                self.contact_kohm = of_channels(from_plain(text["contact_kohm"]), self.info)
-            if "start" in text:
-                found = self._take(text) if "at" in text else arrays_of(text, arrays, self.info)
-                if found is not None:
-                    data, times = found
-                    chunks.append(chunk_of(text, data, times, self.info))
+        while self._buffer:
+            if self._buffer.startswith(PLACE_MAGIC):
+                placed = unpack_place(self._buffer)
+                if placed is None:
+                    break
+                chunk = self._take(*placed)
+            else:
+                message = unpack(self._buffer)
+                if message is None:
+                    break
+                chunk = self._hear(*message)
+            if chunk is not None:
+                chunks.append(chunk)
         if self._taken - self._said >= self._say_every and not self.at_end:
             with contextlib.suppress(OSError):  # it may be gone; and what is said later says this as well
-                self._sock.send(TAKEN.pack(self._taken, self._missed))
+                self._sock.send(TAKEN.pack(self._taken, self._missed), _DONT_WAIT)
             self._said = self._taken
         return chunks
 
@@ -109,22 +132,51 @@ class TapReader:
         if self._ring is not None:
             self._ring.close()
 
-    def _take(self, text: dict[str, Any]) -> tuple[Any, Any] | None:
+    def _take(self, place: Place, sent_s: float, dropped: int) -> Chunk | None:
         """Copy a chunk out of the ring; None if it is gone."""
         if self._ring is None:
             raise DataError("a tap says where in its memory a chunk lies, got none from it; connect again")
-        found = self._ring.take(int(text["at"]), int(text["n"]), self.info.n_channels, np.dtype(text["dtype"]))
+        at, start, n, flags, code, words = place
+        found = self._ring.take(at, n, code)
         self._taken += 1
-        self._missed += found is None
-        return found
+        self._dropped = dropped
+        self.delay_s = max(0.0, time.monotonic() - sent_s)
+        if found is None:
+            self._missed += 1
+            return None
+        data, times = found
+        events = events_from(words) if words else ()
+        return whole_chunk(data, times, start, self.info, events, Flag(flags) if flags else Flag.OK)
 
-    def _receive(self) -> None:
-        size = 1 << 12 if self._ring else 1 << 20
+    def _hear(self, text: dict[str, Any], arrays: bytes) -> Chunk | None:
+        """Take in a message other than a place; return the chunk that it holds, if any."""
+        if "sent_s" in text:
+            self._dropped = int(text["dropped"])
+            self.delay_s = max(0.0, time.monotonic() - float(text["sent_s"]))
+        if "contact_kohm" in text:
+            self.contact_kohm = of_channels(from_plain(text["contact_kohm"]), self.info)
+        return chunk_of(text, *arrays_of(text, arrays, self.info), self.info) if "start" in text else None
+
+    def _sleep(self, timeout_s: float) -> bool:
+        """Wait for something to come and receive it; return whether there is anything."""
+        if timeout_s <= 0:
+            self._has_received = self._receive()
+            return self._has_received
+        if timeout_s != self._sleeps_s:
+            whole_s, part_us = divmod(max(1, round(1e6 * min(timeout_s, 1e9))), 1_000_000)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(whole_s, part_us))
+            self._sleeps_s = timeout_s
+        self._has_received = self._receive(0)
+        return self._has_received
+
+    def _receive(self, how: int = _DONT_WAIT) -> bool:
+        """Take in what has come; return whether it was anything, be it the end."""
+        size, before = self._size, len(self._buffer)
         while not self.at_end:
             try:
-                got = self._sock.recv(size)
+                got = self._sock.recv(size, how)
             except (BlockingIOError, InterruptedError):
-                return
+                break
             except OSError as error:
                 log.info("the tap is gone: %s", error)
                 got = b""
@@ -132,7 +184,9 @@ class TapReader:
                 self.at_end = True
             self._buffer += got
             if len(got) < size:
-                return  # that was all; the next call sees whether it was the end
+                break  # that was all; the next call sees whether it was the end
+            how = _DONT_WAIT
+        return self.at_end or len(self._buffer) > before
 
 
 def connect(address: str, timeout_s: float = 10.0) -> TapReader:
@@ -158,9 +212,10 @@ def connect(address: str, timeout_s: float = 10.0) -> TapReader:
             if not got:
                 raise DeviceNotFound(f"the session at {address} refused this reader; use the address of a running one")
             buffer += got
-        ring = RingReader(handles.pop(0)) if handles else None
         hello = message[0]
-        return TapReader(sock, info_from_dict(hello["info"]), bytes(buffer), ring, int(hello["every"]))
+        info = info_from_dict(hello["info"])
+        ring = RingReader(handles.pop(0), info.n_channels) if handles else None
+        return TapReader(sock, info, bytes(buffer), ring, int(hello["every"]))
     except TimeoutError:
         sock.close()
         raise DeviceTimeout(

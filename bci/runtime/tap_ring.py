@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import sys
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import DataError
+from bci.runtime.tap_wire import dtype_from
 from bci.stream import Chunk, StreamInfo
 
 IS_POSSIBLE = hasattr(os, "memfd_create")
@@ -19,6 +22,8 @@ _HEAD = 64
 _STEP = 64
 """Chunks begin at multiples of this, bytes: a line of the cache."""
 _LEAST, _MOST, _KEPT_S = 1 << 22, 1 << 24, 0.25
+_MOST_ROOMS = 4
+"""Copies of chunks whose memory a reader keeps to use it again."""
 
 
 class RingWriter:
@@ -41,13 +46,14 @@ class RingWriter:
         self.fd = os.memfd_create("bci-tap")
         os.ftruncate(self.fd, _HEAD + self.size)
         self._map = mmap.mmap(self.fd, _HEAD + self.size)
-        self._promised = np.frombuffer(self._map, np.uint64, 1)
+        self._promised = memoryview(self._map)[:8].cast("Q")
         self._map[_HEAD:] = bytes(self.size)  # the system hands out pages when they are first written to
         self._at = 0
 
     def put(self, chunk: Chunk, dtype: np.dtype[np.generic]) -> int | None:
         """Write times and samples; return where, or None if they would fill more than half of the ring."""
-        n_times, n_data = 8 * chunk.n_samples, chunk.data.size * dtype.itemsize
+        data, times = chunk.data, chunk.times
+        n_times, n_data = 8 * len(times), data.size * dtype.itemsize
         n = -(-(n_times + n_data) // _STEP) * _STEP
         if n > self.size // 2:
             return None
@@ -56,16 +62,27 @@ class RingWriter:
             at += self.size - at % self.size
         self._promised[0] = at + n
         place = _HEAD + at % self.size
-        np.ndarray(chunk.n_samples, np.float64, self._map, place)[:] = chunk.times
-        np.ndarray(chunk.data.shape, dtype, self._map, place + n_times)[:] = chunk.data
+        middle = place + n_times
+        # The memory takes bytes as they are: no array has to be made for it.
+        self._map[place:middle] = (times if times.flags.c_contiguous else times.copy()).data
+        self._map[middle : middle + n_data] = (data if data.dtype == dtype else data.astype(dtype)).data
         self._at = at + n
         return at
 
     def close(self) -> None:
         """Let the memory go; readers keep theirs."""
-        del self._promised
+        self._promised.release()
         self._map.close()
         os.close(self.fd)
+
+
+_Room = tuple[NDArray[np.uint8], NDArray[Any], NDArray[np.float64]]
+"""Memory for a chunk, and its samples and times as views of it."""
+
+
+def _holders(room: _Room) -> int:
+    """Return how many references there are to the memory and its views; views of views hold one of them."""
+    return sys.getrefcount(room[0]) + sys.getrefcount(room[1]) + sys.getrefcount(room[2])
 
 
 class RingReader:
@@ -75,38 +92,72 @@ class RingReader:
     ----------
     fd : int
         What the session handed over; it is closed.
+    n_channels : int
+        Channels of the stream.
+
+    Notes
+    -----
+    The copies lie in memory that is kept and used again once nobody holds a copy or a part of it any more: fresh
+    memory comes in pages that the system has to find first, which takes longer than the copy.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, n_channels: int) -> None:
         flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
         try:
             self._map = mmap.mmap(fd, 0, flags=flags, prot=mmap.PROT_READ)
         finally:
             os.close(fd)
-        self._promised = np.frombuffer(self._map, np.uint64, 1)
+        self._promised = memoryview(self._map)[:8].cast("Q")
+        self._bytes = np.frombuffer(self._map, np.uint8)
         self._size = len(self._map) - _HEAD
+        self._n_channels = n_channels
+        self._lay_out(0, b"<f8")
 
-    def take(
-        self, at: int, n_samples: int, n_channels: int, dtype: np.dtype[np.generic]
-    ) -> tuple[NDArray[np.generic], NDArray[np.float64]] | None:
-        """Return copies of samples and times; None if the ring has come round to them.
+    def take(self, at: int, n_samples: int, code: bytes) -> tuple[NDArray[Any], NDArray[np.float64]] | None:
+        """Return copies of samples and times, not to be written to; None if the ring has come round to them.
 
         Raises
         ------
         DataError
-            If they would lie outside.
+            If they would lie outside, or `code` is no type of numbers.
         """
-        size = self._size
-        n_times, n_data = 8 * n_samples, n_samples * n_channels * dtype.itemsize
-        row = at % size
-        if min(at, n_samples) < 0 or row % 8 or row + n_times + n_data > size:
-            raise DataError(f"a chunk lies inside the ring of {size} bytes, got {n_data} bytes at {at}; connect again")
-        times = np.ndarray(n_samples, np.float64, self._map, _HEAD + row).copy()
-        data = np.ndarray((n_samples, n_channels), dtype, self._map, _HEAD + row + n_times).copy()
-        return None if int(self._promised[0]) - at > size else (data, times)
+        if n_samples != self._n_samples or code != self._code:
+            self._lay_out(n_samples, code)
+        row, n = at % self._size, self._n_bytes
+        if at < 0 or row % 8 or row + n > self._size:
+            raise DataError(f"a chunk lies inside the ring of {self._size} bytes, got {n} bytes at {at}; connect again")
+        for room in self._rooms:
+            if _holders(room) == self._unheld:
+                break
+        else:
+            room = self._new_room()
+        row += _HEAD
+        room[0][:] = self._bytes[row : row + n]
+        return None if self._promised[0] - at > self._size else room[1:]
+
+    def _lay_out(self, n_samples: int, code: bytes) -> None:
+        """Take on that chunks have `n_samples` and the type `code` from now on."""
+        self._dtype = dtype_from(code)
+        self._n_samples, self._code = n_samples, code
+        self._n_bytes = n_samples * (8 + self._n_channels * self._dtype.itemsize)
+        self._rooms: list[_Room] = []
+        if self._n_bytes <= self._size:
+            self._unheld = _holders(self._new_room())
+
+    def _new_room(self) -> _Room:
+        """Return memory for a chunk; of the ones before it the last few are kept."""
+        block = np.empty(self._n_bytes, np.uint8)
+        times: NDArray[np.float64] = np.ndarray(self._n_samples, np.float64, block)
+        shape = self._n_samples, self._n_channels
+        data: NDArray[Any] = np.ndarray(shape, self._dtype, block, times.nbytes)
+        times.setflags(write=False)
+        data.setflags(write=False)
+        self._rooms = [*self._rooms[1 - _MOST_ROOMS :], (block, data, times)]
+        return self._rooms[-1]
 
     def close(self) -> None:
         """Unmap the memory; any number of times."""
+        self._promised.release()
         with contextlib.suppress(AttributeError):
-            del self._promised
+            del self._bytes
         self._map.close()

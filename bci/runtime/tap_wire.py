@@ -23,8 +23,10 @@ TAKEN = struct.Struct("<QQ")
 """What a reader says: chunks that it took so far, and of these the ones that were gone."""
 _MAGIC = b"BCIT"
 _HEAD = struct.Struct("<4sIQ")  # magic, bytes of JSON, bytes of arrays
-_PLACE_MAGIC = b"BCIR"
+PLACE_MAGIC = b"BCIR"
 _PLACE = struct.Struct("<4sIQqIIdQ4s")  # magic, bytes of JSON, place, start, samples, flags, sent (s), dropped, type
+Place = tuple[int, int, int, int, bytes, bytes]
+"""Where in the memory that both map a chunk lies, its start, samples, flags, type, and events as JSON, if any."""
 _MOST_BYTES = 1 << 28  # a length beyond this is not ours: refuse before allocating
 
 
@@ -62,6 +64,23 @@ def _travels(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return (dtype if dtype.kind in "iuf" else np.dtype(np.float64)).newbyteorder("<")
 
 
+@functools.cache
+def _code(dtype: np.dtype[Any]) -> bytes:
+    return dtype.str.encode()
+
+
+def dtype_from(code: bytes) -> np.dtype[Any]:
+    """Return the type that a place names, or raise `DataError` if it is none of numbers."""
+    dtype = np.dtype(code.rstrip(b"\0").decode("ascii", "replace"))
+    if dtype.kind not in "iuf":
+        raise DataError(f"the samples of a tap are numbers, got {dtype}; connect again")
+    return dtype
+
+
+def _listed(events: tuple[Event, ...]) -> list[list[Any]]:
+    return [[e.sample, e.time, e.code, e.source] for e in events]
+
+
 def text_of(chunk: Chunk, dtype: np.dtype[Any]) -> dict[str, Any]:
     """Return what is said of `chunk` beside its arrays."""
     return {
@@ -69,7 +88,7 @@ def text_of(chunk: Chunk, dtype: np.dtype[Any]) -> dict[str, Any]:
         "n": chunk.n_samples,
         "dtype": dtype.str,
         "flags": int(chunk.flags),
-        "events": [[e.sample, e.time, e.code, e.source] for e in chunk.events] if chunk.events else [],
+        "events": _listed(chunk.events),
     }
 
 
@@ -80,20 +99,23 @@ def pack_chunk(chunk: Chunk) -> bytes:
     return pack(text_of(chunk, dtype), times.tobytes() + chunk.data.astype(dtype, copy=False).tobytes())
 
 
-def pack_place(text: dict[str, Any], at: int, sent_s: float, dropped: int) -> bytes:
-    """Return one message that says where a chunk lies, and what `text_of` says of it."""
-    events, dtype = text["events"], text["dtype"].encode()
-    words = json.dumps(events, separators=(",", ":")).encode() if events else b""
-    place = at, text["start"], text["n"], text["flags"], sent_s, dropped, dtype
-    return _PLACE.pack(_PLACE_MAGIC, len(words), *place) + words
+def place_of(chunk: Chunk, at: int, dtype: np.dtype[Any]) -> Place:
+    """Return what is said of `chunk`, which lies at `at`."""
+    words = json.dumps(_listed(chunk.events), separators=(",", ":")).encode() if chunk.events else b""
+    return at, chunk.start, len(chunk.data), chunk.flags, _code(dtype), words
+
+
+def pack_place(place: Place, sent_s: float, dropped: int) -> bytes:
+    """Return one message that says where a chunk lies."""
+    at, start, n, flags, code, words = place
+    head = _PLACE.pack(PLACE_MAGIC, len(words), at, start, n, flags, sent_s, dropped, code)
+    return head + words if words else head
 
 
 def unpack(buffer: bytearray) -> tuple[dict[str, Any], bytes] | None:
-    """Take the first whole message off `buffer`; None if there is none yet."""
+    """Take a message other than a place off `buffer`; None if it is not whole yet."""
     if len(buffer) < _HEAD.size:
         return None
-    if buffer.startswith(_PLACE_MAGIC):
-        return _unpack_place(buffer)
     magic, n_words, n_arrays = _HEAD.unpack_from(buffer)
     if magic != _MAGIC or n_words > _MOST_BYTES or n_arrays > _MOST_BYTES:
         raise DataError(f"a message of a tap begins with {_MAGIC!r}, got {bytes(magic)!r}; connect again")
@@ -106,19 +128,19 @@ def unpack(buffer: bytearray) -> tuple[dict[str, Any], bytes] | None:
     return text, arrays
 
 
-def _unpack_place(buffer: bytearray) -> tuple[dict[str, Any], bytes] | None:
+def unpack_place(buffer: bytearray) -> tuple[Place, float, int] | None:
+    """Take a place off `buffer`, when it was sent (s) and the chunks dropped; None if it is not whole yet."""
     if len(buffer) < _PLACE.size:
         return None
-    _, n_words, at, start, n, flags, sent_s, dropped, dtype = _PLACE.unpack_from(buffer)
+    _, n_words, at, start, n, flags, sent_s, dropped, code = _PLACE.unpack_from(buffer)
     end = _PLACE.size + n_words
     if n_words > _MOST_BYTES:
         raise DataError(f"the events of a chunk fit into {_MOST_BYTES} bytes, got {n_words}; connect again")
     if len(buffer) < end:
         return None
-    events = json.loads(buffer[_PLACE.size : end]) if n_words else []
+    words = bytes(buffer[_PLACE.size : end]) if n_words else b""
     del buffer[:end]
-    text = {"at": at, "start": start, "n": n, "flags": flags, "sent_s": sent_s, "dropped": dropped, "events": events}
-    return text | {"dtype": dtype.rstrip(b"\0").decode()}, b""
+    return (at, start, n, flags, code, words), sent_s, dropped
 
 
 def arrays_of(text: dict[str, Any], arrays: bytes, info: StreamInfo) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -130,5 +152,13 @@ def arrays_of(text: dict[str, Any], arrays: bytes, info: StreamInfo) -> tuple[ND
 
 def chunk_of(text: dict[str, Any], data: NDArray[Any], times: NDArray[np.float64], info: StreamInfo) -> Chunk:
     """Return the chunk that `text_of` has described."""
-    events = tuple(Event(s, t, c, o) for s, t, c, o in text["events"])
-    return Chunk(data, times, int(text["start"]), info, events, Flag(text["flags"]))
+    return Chunk(data, times, int(text["start"]), info, _events(text["events"]), Flag(text["flags"]))
+
+
+def events_from(words: bytes) -> tuple[Event, ...]:
+    """Return the events that a place carries."""
+    return _events(json.loads(words)) if words else ()
+
+
+def _events(listed: list[list[Any]]) -> tuple[Event, ...]:
+    return tuple(Event(s, t, c, o) for s, t, c, o in listed)

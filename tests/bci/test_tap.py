@@ -192,14 +192,14 @@ def test_a_chunk_larger_than_the_shared_memory_goes_through_the_socket(tap):
 @pytest.mark.skipif(not IS_POSSIBLE, reason="memory without a name is Linux's")
 def test_a_chunk_that_was_overwritten_is_missed_not_mixed():
     writer = RingWriter(INFO)
-    reader = RingReader(os.dup(writer.fd))
+    reader = RingReader(os.dup(writer.fd), 2)
     n = writer.size // 4 // 24  # rows of two values and a time
     at = [writer.put(chunk_at(k * n, n), np.dtype("<f8")) for k in range(6)]
-    found = [reader.take(a, n, 2, np.dtype("<f8")) for a in at]
+    found = [reader.take(a, n, b"<f8\0") for a in at]
     assert found[0] is found[1] is None
     assert [int(data[0, 0]) for data, _ in found[2:]] == [2 * n, 3 * n, 4 * n, 5 * n]
     with pytest.raises(DataError, match="inside the ring"):
-        reader.take(writer.size - 8, 10, 2, np.dtype("<f8"))
+        reader.take(writer.size - 8, 10, b"<f8\0")
     reader.close(), writer.close()
 
 
