@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from bci.errors import ConfigError
 from bci.runtime.tap_reader import TapReader, connect
-from bci.runtime.tap_ring import IS_POSSIBLE, RingWriter
+from bci.runtime.tap_ring import IS_POSSIBLE, KEEPS_ORDER, RingWriter
 from bci.runtime.tap_wire import (
     TAKEN,
     TOKEN_BYTES,
@@ -162,6 +162,8 @@ class Tap:
                 if body is not None and client.is_greeted:
                     client.put(body, self.capacity_chunks)
                 self._serve_one(client)
+            if KEEPS_ORDER and self._ring is not None and isinstance(body, tuple):
+                self._ring.fill(chunk, dtype_of(chunk))  # while the readers wake up
         now_s = time.monotonic()
         if now_s - self._accepted_s > _ACCEPT_EVERY_S:  # after the chunk is on its way: it takes a call of the system
             self._accepted_s = now_s
@@ -204,11 +206,13 @@ class Tap:
         return self._dropped_by_gone + sum(c.dropped + c.missed for c in self._clients)
 
     def _body(self, chunk: Chunk) -> Place | bytes:
-        """Put `chunk` into the ring and return what to say of it; the whole of it where that is not possible."""
+        """Promise `chunk` a place in the ring and return what to say of it; the whole of it where there is none."""
         if self._ring is not None:
             dtype = dtype_of(chunk)
-            at = self._ring.put(chunk, dtype)
+            at = self._ring.promise(chunk, dtype)
             if at is not None:
+                if not KEEPS_ORDER:
+                    self._ring.fill(chunk, dtype)
                 return place_of(chunk, at, dtype)
         return pack_chunk(chunk)
 

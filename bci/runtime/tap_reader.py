@@ -94,7 +94,7 @@ class TapReader:
         return bool(select.select([self._sock], [], [], timeout_s)[0])
 
     def read(self) -> list[Chunk]:
-        """Return the chunks that have arrived; never blocks.
+        """Return the chunks that have arrived; waits for none, but up to 0.1 s for a session to finish writing one.
 
         Raises
         ------

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import platform
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,9 @@ _HEAD = 64
 _STEP = 64
 """Chunks begin at multiples of this, bytes: a line of the cache."""
 _LEAST, _MOST, _KEPT_S = 1 << 22, 1 << 24, 0.25
+_PATIENCE_S, _SPIN_S = 0.1, 0.0005
+KEEPS_ORDER = platform.machine() in ("x86_64", "AMD64")
+"""Whether another core sees writes in their order; elsewhere a chunk is written before anything is said of it."""
 _MOST_ROOMS = 4
 """Copies of chunks whose memory a reader keeps to use it again."""
 
@@ -37,7 +42,8 @@ class RingWriter:
     Notes
     -----
     The first eight bytes say how many bytes were ever promised to chunks, and are written before the chunk is. A
-    reader that copied a chunk looks at them again: if the ring has come round to it, the copy is thrown away.
+    reader that copied a chunk looks at them again: if the ring has come round to it, the copy is thrown away. The
+    next eight say how many bytes are written: a reader is woken while its chunk is, and waits for that.
     """
 
     def __init__(self, info: StreamInfo) -> None:
@@ -47,31 +53,45 @@ class RingWriter:
         os.ftruncate(self.fd, _HEAD + self.size)
         self._map = mmap.mmap(self.fd, _HEAD + self.size)
         self._promised = memoryview(self._map)[:8].cast("Q")
+        self._written = memoryview(self._map)[8:16].cast("Q")
         self._map[_HEAD:] = bytes(self.size)  # the system hands out pages when they are first written to
-        self._at = 0
+        self._at = self._end = 0
 
-    def put(self, chunk: Chunk, dtype: np.dtype[np.generic]) -> int | None:
+    def put(self, chunk: Chunk, dtype: np.dtype[Any]) -> int | None:
         """Write times and samples; return where, or None if they would fill more than half of the ring."""
-        data, times = chunk.data, chunk.times
-        n_times, n_data = 8 * len(times), data.size * dtype.itemsize
-        n = -(-(n_times + n_data) // _STEP) * _STEP
+        at = self.promise(chunk, dtype)
+        if at is not None:
+            self.fill(chunk, dtype)
+        return at
+
+    def promise(self, chunk: Chunk, dtype: np.dtype[Any]) -> int | None:
+        """Return where `chunk` will lie, or None if it would fill more than half of the ring; `fill` has to follow."""
+        n = -(-(8 * len(chunk.times) + chunk.data.size * dtype.itemsize) // _STEP) * _STEP
         if n > self.size // 2:
             return None
-        at = self._at
+        at = self._end
         if at % self.size + n > self.size:
             at += self.size - at % self.size
-        self._promised[0] = at + n
-        place = _HEAD + at % self.size
-        middle = place + n_times
+        self._promised[0] = self._end = at + n
+        self._at = at
+        return at
+
+    def fill(self, chunk: Chunk, dtype: np.dtype[Any]) -> None:
+        """Write the times and samples for which a place was promised last."""
+        data, times = chunk.data, chunk.times
+        place = _HEAD + self._at % self.size
+        middle = place + 8 * len(times)
         # The memory takes bytes as they are: no array has to be made for it.
         self._map[place:middle] = (times if times.flags.c_contiguous else times.copy()).data
-        self._map[middle : middle + n_data] = (data if data.dtype == dtype else data.astype(dtype)).data
-        self._at = at + n
-        return at
+        self._map[middle : middle + data.size * dtype.itemsize] = (
+            data if data.dtype == dtype else data.astype(dtype)
+        ).data
+        self._written[0] = self._end
 
     def close(self) -> None:
         """Let the memory go; readers keep theirs."""
         self._promised.release()
+        self._written.release()
         self._map.close()
         os.close(self.fd)
 
@@ -108,6 +128,7 @@ class RingReader:
         finally:
             os.close(fd)
         self._promised = memoryview(self._map)[:8].cast("Q")
+        self._written = memoryview(self._map)[8:16].cast("Q")
         self._bytes = np.frombuffer(self._map, np.uint8)
         self._size = len(self._map) - _HEAD
         self._n_channels = n_channels
@@ -131,9 +152,24 @@ class RingReader:
                 break
         else:
             room = self._new_room()
+        if self._written[0] < at + n and not self._await(at + n):
+            return None
         row += _HEAD
         room[0][:] = self._bytes[row : row + n]
         return None if self._promised[0] - at > self._size else room[1:]
+
+    def _await(self, end: int) -> bool:
+        """Wait until the ring is written up to `end`; False if the session stands still or died."""
+        begin_s = time.monotonic()
+        while self._written[0] < end:
+            waited_s = time.monotonic() - begin_s
+            if waited_s > _PATIENCE_S:
+                return False
+            if waited_s < _SPIN_S:
+                os.sched_yield()  # the session may need this very core
+            else:
+                time.sleep(_SPIN_S)
+        return True
 
     def _lay_out(self, n_samples: int, code: bytes) -> None:
         """Take on that chunks have `n_samples` and the type `code` from now on."""
@@ -158,6 +194,7 @@ class RingReader:
     def close(self) -> None:
         """Unmap the memory; any number of times."""
         self._promised.release()
+        self._written.release()
         with contextlib.suppress(AttributeError):
             del self._bytes
         self._map.close()

@@ -247,3 +247,30 @@ def test_contacts_of_the_description_are_there_from_the_begin(tap):
     reader = joined(tap, tap.serve(noted(INFO, {"C3": 5.0})))
     assert reader.contact_kohm == {"C3": 5.0}
     reader.close()
+
+
+@pytest.mark.skipif(not IS_POSSIBLE, reason="memory without a name is Linux's")
+def test_a_chunk_or_a_part_of_it_that_is_held_is_never_overwritten(tap):
+    reader = joined(tap, tap.serve(INFO))
+    whole, parts, times = [], [], []
+    for k in range(20):
+        tap.offer(chunk_at(10 * k))
+        (chunk,) = reader.read()
+        (whole, parts, times)[k % 3].append((10 * k, (chunk.data, chunk.data[3:, :1], chunk.times[5:])[k % 3]))
+        del chunk
+    assert all(data[0, 0] == start for start, data in whole)
+    assert all(part[0, 0] == start + 3 for start, part in parts)
+    assert all(part[0] == (start + 5) / 250.0 for start, part in times)
+    reader.close()
+
+
+@pytest.mark.skipif(not IS_POSSIBLE, reason="memory without a name is Linux's")
+def test_a_chunk_that_a_session_did_not_finish_is_missed():
+    writer = RingWriter(INFO)
+    reader = RingReader(os.dup(writer.fd), 2)
+    at = writer.promise(chunk_at(0), np.dtype("<f8"))
+    assert reader.take(at, 10, b"<f8\0") is None
+    writer.fill(chunk_at(0), np.dtype("<f8"))
+    data, _ = reader.take(at, 10, b"<f8\0")
+    assert np.array_equal(data, chunk_at(0).data)
+    reader.close(), writer.close()
