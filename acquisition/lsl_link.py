@@ -117,6 +117,8 @@ class LslLink:
         self._lost = threading.Event()
         self._pulling = threading.Lock()
         self._reader_in, self._switching = False, False
+        # What the reader has just pulled for itself, without the detour over the queue.
+        self._handed: Piece | None = None
         self.offsets: deque[Offset] = deque(maxlen=_MOST_OFFSETS)
         self._n_waiting = self._dropped = self._connection = self._looks = 0
         self._reset()
@@ -158,14 +160,15 @@ class LslLink:
         self._reader_in = True
         try:
             while True:
-                piece = self._next()
+                handed, self._handed = self._handed, None
+                piece = handed or self._next()
                 left_s = until_s - time.monotonic()
                 if piece is not None or self.is_gone:
                     return piece
-                if not self._pull_here(max(0.0, min(left_s, _WAIT_S))):
+                if not self._pull_here(max(0.0, min(left_s, _WAIT_S)), is_reader=True):
                     with self._changed:
                         self._changed.wait_for(lambda: self._pieces or self._may_pull or self.is_gone, max(0.0, left_s))
-                if left_s <= 0:
+                if left_s <= 0 and self._handed is None:
                     return self._next()
         finally:
             self._left_s = time.monotonic()
@@ -218,7 +221,7 @@ class LslLink:
         data, stamps = np.concatenate([p.data for p in taken]), np.concatenate([p.stamps for p in taken])
         return replace(first, data=data, stamps=stamps, dropped=dropped)
 
-    def _pull_here(self, wait_s: float) -> bool:
+    def _pull_here(self, wait_s: float, is_reader: bool = False) -> bool:
         """Pull, unless another thread does; return whether that was possible."""
         if self._switching or not self._pulling.acquire(blocking=False):
             return False
@@ -226,12 +229,12 @@ class LslLink:
             inlet = self._inlet
             if inlet is None:
                 return False
-            self._pull(inlet, wait_s)
+            self._pull(inlet, wait_s, is_reader)
             return True
         finally:
             self._pulling.release()
 
-    def _pull(self, inlet: pylsl.StreamInlet, wait_s: float) -> None:
+    def _pull(self, inlet: pylsl.StreamInlet, wait_s: float, is_reader: bool) -> None:
         """Take what is there. In two steps: what was pulled before the sender is known to be gone must not be lost."""
         puller = self._puller
         if puller is None or puller.inlet is not inlet:
@@ -245,7 +248,11 @@ class LslLink:
             self._lose("the sender ended the connection")
         if n:
             self._heard_s = time.monotonic()
-            self._put(Piece(*puller.copy(n), self._connection, self._same_stream, 0, self._reason))
+            piece = Piece(*puller.copy(n), self._connection, self._same_stream, 0, self._reason)
+            if is_reader and not self._pieces and not self._dropped:
+                self._handed = piece  # nothing is before it, and who pulls alone may add something
+            else:
+                self._put(piece)
 
     def _put(self, piece: Piece) -> None:
         with self._changed:
@@ -276,6 +283,7 @@ class LslLink:
     # --------------------------------------------------------------- thread
     def _reset(self) -> None:
         self._pieces: deque[Piece] = deque()
+        self._handed = None
         self._n_waiting = self._dropped = self._connection = self._looks = 0
         self._same_stream, self._stopping, self._gone, self._reason = True, False, "", ""
         self._heard_s = self._asked_s = self._measured_s = self._left_s = 0.0
