@@ -5,8 +5,8 @@ non-blocking ``accept`` and, per reader, a non-blocking ``send``. A reader that 
 dead loses chunks and is told how many; the session never waits for it.
 
 Where the system can (Linux), the samples themselves lie in memory that both map (`bci.runtime.tap_ring`),
-and the socket only says where, before they are
-written, since a reader takes as long to wake up; elsewhere they go through the socket. See `bci.runtime.tap_wire`.
+and the socket only says where, before they are written, since a reader takes as long to wake up; elsewhere
+they go through the socket. See `bci.runtime.tap_wire`.
 """
 
 from __future__ import annotations
