@@ -103,11 +103,12 @@ class Asr(Block):
                 "reconstruction has to know clean signal, got no calibration; call fit(clean, info), or give the file "
                 "of an AsrCalibration"
             )
-        from bci.signal import kernels_artefacts as kernels
+        from bci.signal import kernels, kernels_artefacts
 
         check_fits(self.calibration, info)
         kernels.warm_up()
-        self._hold, self._blend = kernels.hold_unknown, kernels.blend
+        kernels_artefacts.warm_up()
+        self._hold, self._blend = kernels.hold, kernels_artefacts.blend
         self._signals = np.flatnonzero(signal_columns(info))
         kinds = [info.channels[i].kind for i in self._signals]
         self._eeg = np.flatnonzero([k is Kind.EEG for k in kinds])
@@ -120,7 +121,8 @@ class Asr(Block):
         self._delay = DelayLine(round(self.look_ahead_s * info.sfreq), len(self._signals))
         self.delay_s = self._delay.delay / info.sfreq
         self._line, self._out_info = Line(info), info.physical()
-        self._last = np.full(len(self._signals), np.nan)
+        self._last = np.zeros(len(self._signals))
+        self._known = np.zeros(len(self._signals), np.uint8)
         self._step = np.zeros((self._n_step, len(self._eeg)))
         self._marks = Marks(info.sfreq)
         self.reset()
@@ -137,8 +139,8 @@ class Asr(Block):
             self._restart(chunk.start)
         values = np.array(chunk.physical().data, dtype=np.float64, order="C")
         rows = np.ascontiguousarray(values[:, self._signals])
-        bad = np.empty(rows.shape, np.uint8)
-        self._hold(rows, bad, self._last)
+        bad = np.zeros(rows.shape, np.uint8)
+        self._hold(rows, bad, self._last, self._known)
         late, late_bad = self._delay.push(rows, bad)
         late = late.copy()
         repaired = self._run(rows, late)
@@ -192,7 +194,7 @@ class Asr(Block):
             self._marks.clear()  # the numbers began again
         self._number = number
         self._delay.reset()
-        self._last[:] = np.nan
+        self._known[:] = 0
         self._from = number % self._n_step  # the first row of a step that is not whole
         self._steps: list[tuple[int, Array]] = []
         self._before: Array | None = None  # None: nothing to repair

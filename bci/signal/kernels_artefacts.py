@@ -11,33 +11,12 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.signal.assembly import LARGEST
 from bci.signal.compiled import njit
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.uint8]
 Index = NDArray[np.int64]
-
-# No converter delivers this; beyond it a sum of squares could overflow and never come back.
-LARGEST = 1e30
-
-
-@njit(cache=True, nogil=True)
-def hold_unknown(values: Array, bad: Mask, last: Array) -> bool:
-    """Replace unknown values by the channel's last known one, in place, and mark them; return whether there are any.
-
-    `last` is NaN for a channel that has not begun; its unknown values become 0.
-    """
-    found = False
-    for t in range(values.shape[0]):
-        for c in range(values.shape[1]):
-            if abs(values[t, c]) < LARGEST:
-                last[c] = values[t, c]
-                bad[t, c] = 0
-            else:
-                bad[t, c] = 1
-                values[t, c] = last[c] if abs(last[c]) < LARGEST else 0.0
-                found = True
-    return found
 
 
 @njit(cache=True, nogil=True)
@@ -181,7 +160,6 @@ def find_pulses(
 def warm_up() -> None:
     """Compile every kernel (or load it from the cache on disk), so that no sample waits for a compiler."""
     values, bad = np.ones((2, 2)), np.zeros((2, 2), np.uint8)
-    hold_unknown(values, bad, np.zeros(2))
     blend(values, np.eye(2), np.eye(2), np.zeros(2), np.empty((2, 2)))
     index, few = np.arange(1), np.zeros(1, np.int64)
     adapt(values, bad, index, index + 1, np.ones((1, 1)), few, np.eye(1), np.zeros((1, 1)), 1.0, 1.0)

@@ -132,13 +132,14 @@ class AdaptiveRegress(Block):
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Allocate for `info`; return it with what is taken out in its `meta`."""
-        from bci.signal import kernels_artefacts as kernels
+        from bci.signal import kernels, kernels_artefacts
 
         physical = info.physical()
         references, eeg = columns_of(self.references, physical)
         self._references, self._eeg = np.array(references, np.int64), np.array(eeg, np.int64)
         kernels.warm_up()
-        self._hold, self._adapt = kernels.hold_unknown, kernels.adapt
+        kernels_artefacts.warm_up()
+        self._hold, self._adapt = kernels.hold, kernels_artefacts.adapt
         self._keep = float(np.exp(-1.0 / (self.memory_s * info.sfreq)))
         self._line = Line(info)
         self._out_info = _told(physical, [info.ch_names[i] for i in references])
@@ -153,10 +154,10 @@ class AdaptiveRegress(Block):
         if chunk.n_samples == 0:
             return Chunk.empty(self._out_info, chunk.start, flags, chunk.events)
         values = np.array(chunk.physical().data, dtype=np.float64, order="C")
-        bad = np.empty(values.shape, np.uint8)
+        bad = np.zeros(values.shape, np.uint8)
         if restart:
-            self._last[:] = np.nan
-        self._hold(values, bad, self._last)
+            self._known[:] = 0
+        self._hold(values, bad, self._last, self._known)
         if restart:  # as if the first sample had been there for ever
             self._taps[:] = values[0, self._references][:, None]
             self._fresh[0] = self.n_taps
@@ -176,7 +177,8 @@ class AdaptiveRegress(Block):
             return
         n = len(self._references) * self.n_taps
         self._line.reset()
-        self._last = np.full(self._out_info.n_channels, np.nan)
+        self._last = np.zeros(self._out_info.n_channels)
+        self._known = np.zeros(self._out_info.n_channels, np.uint8)
         self._taps = np.zeros((len(self._references), self.n_taps))
         self._fresh = np.zeros(1, np.int64)
         self._inverse = np.eye(n) * _BEGIN

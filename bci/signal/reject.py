@@ -62,7 +62,7 @@ class Reject(Block):
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Allocate for `info`; the stream stays what it is."""
-        from bci.signal import kernels_artefacts as kernels
+        from bci.signal import kernels, kernels_artefacts
 
         self._length = round(self.segment_s * info.sfreq)
         if self._length < 2:
@@ -70,7 +70,8 @@ class Reject(Block):
                 f"a segment needs two samples or more, got {self.segment_s} s at {info.sfreq:g} Hz; lengthen it"
             )
         kernels.warm_up()
-        self._hold, self._survey = kernels.hold_unknown, kernels.survey
+        kernels_artefacts.warm_up()
+        self._hold, self._survey = kernels.hold, kernels_artefacts.survey
         self._out_info = info.physical()
         self._signals = np.flatnonzero(signal_columns(info))
         channels = [self._out_info.channels[i] for i in self._signals]
@@ -80,7 +81,8 @@ class Reject(Block):
         self.delay_s = self._length / info.sfreq
         self._line, self._marks = Line(info), Marks(info.sfreq)
         self._of_channels = ChannelMarks(info.sfreq, self._names)
-        self._last, self._before = np.full((2, len(self._signals)), np.nan)
+        self._last, self._known = np.zeros(len(self._signals)), np.zeros(len(self._signals), np.uint8)
+        self._before = np.full(len(self._signals), np.nan)
         self._extremes = np.empty((3, len(self._signals)))
         self.reset()
         return self._out_info
@@ -96,8 +98,8 @@ class Reject(Block):
             self._restart(chunk.start)
         values = np.array(chunk.physical().data, dtype=np.float64, order="C")
         rows = np.ascontiguousarray(values[:, self._signals])
-        bad = np.empty(rows.shape, np.uint8)
-        self._hold(rows, bad, self._last)
+        bad = np.zeros(rows.shape, np.uint8)
+        self._hold(rows, bad, self._last, self._known)
         late, late_bad = self._delay.push(rows, bad)
         is_unknown = late_bad.astype(bool)
         rejected = self._run(rows, bad, is_unknown)
@@ -150,7 +152,7 @@ class Reject(Block):
             self._of_channels.clear()
         self._number = number
         self._delay.reset()
-        self._last[:] = np.nan
+        self._known[:] = 0
         self._before[:] = np.nan
         self._rejected = np.zeros(len(self._signals), np.bool_)  # of the segment that is delivered now
         self._is_whole = number % self._length == 0
