@@ -2,18 +2,93 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import ConfigError
-from bci.signal.families import Family, recursive_sections
+from bci.signal.families import Family, Shape, recursive_sections
 from bci.signal.stages import SosStage, Stage, StagedBlock, signal_columns
 from bci.stream import StreamInfo
 
 
-class Bandpass(StagedBlock):
+class _Recursive(StagedBlock):
+    """A filter of one of the families between one or two cut-offs."""
+
+    kind: ClassVar[Shape]
+    order: int
+    family: Family
+    ripple_db: float
+    attenuation_db: float
+
+    @abstractmethod
+    def _edges(self, nyquist: float) -> float | list[float]:
+        """Return the cut-offs, Hz; `ConfigError` if they do not fit below `nyquist`."""
+
+    @abstractmethod
+    def _delay_at(self, sfreq: float) -> float:
+        """Return the frequency at which the delay is told, Hz."""
+
+    def design(self, info: StreamInfo) -> tuple[list[Stage], StreamInfo, float]:
+        """Return the cascade for `info`."""
+        edges_hz = self._edges(info.sfreq / 2)
+        sos = recursive_sections(
+            self.kind, edges_hz, self.order, info.sfreq, self.family, self.ripple_db, self.attenuation_db
+        )
+        return _filter(sos, info, self._delay_at(info.sfreq))
+
+
+class _OfBand(_Recursive):
+    """A filter with two cut-offs."""
+
+    def __init__(
+        self,
+        low_hz: float,
+        high_hz: float,
+        order: int = 4,
+        family: Family = "butterworth",
+        ripple_db: float = 0.5,
+        attenuation_db: float = 40.0,
+    ) -> None:
+        self.low_hz, self.high_hz, self.order = low_hz, high_hz, order
+        self.family, self.ripple_db, self.attenuation_db = family, ripple_db, attenuation_db
+
+    def _edges(self, nyquist: float) -> list[float]:
+        if not 0 < self.low_hz < self.high_hz < nyquist:
+            raise ConfigError(
+                f"band must satisfy 0 < low_hz < high_hz < {nyquist:g} Hz, got {self.low_hz} to {self.high_hz} Hz; "
+                "move the band or raise the device's sampling rate"
+            )
+        return [self.low_hz, self.high_hz]
+
+
+class _OfCutoff(_Recursive):
+    """A filter with one cut-off."""
+
+    def __init__(
+        self,
+        cutoff_hz: float,
+        order: int = 4,
+        family: Family = "butterworth",
+        ripple_db: float = 0.5,
+        attenuation_db: float = 40.0,
+    ) -> None:
+        self.cutoff_hz, self.order = cutoff_hz, order
+        self.family, self.ripple_db, self.attenuation_db = family, ripple_db, attenuation_db
+
+    def _edges(self, nyquist: float) -> float:
+        if not 0 < self.cutoff_hz < nyquist:
+            raise ConfigError(
+                f"cutoff_hz must lie between 0 and {nyquist:g} Hz (half the sampling rate), got {self.cutoff_hz} Hz; "
+                "move the cut-off or raise the device's sampling rate"
+            )
+        return self.cutoff_hz
+
+
+class Bandpass(_OfBand):
     """Causal recursive band-pass.
 
     Parameters
@@ -49,39 +124,13 @@ class Bandpass(StagedBlock):
     .. [1] A. Oppenheim, R. Schafer. Discrete-Time Signal Processing, 3rd ed., sec. 7.2, 2010.
     """
 
-    def __init__(
-        self,
-        low_hz: float,
-        high_hz: float,
-        order: int = 4,
-        family: Family = "butterworth",
-        ripple_db: float = 0.5,
-        attenuation_db: float = 40.0,
-    ) -> None:
-        self.low_hz, self.high_hz, self.order = low_hz, high_hz, order
-        self.family, self.ripple_db, self.attenuation_db = family, ripple_db, attenuation_db
+    kind = "bandpass"
 
-    def design(self, info: StreamInfo) -> tuple[list[Stage], StreamInfo, float]:
-        """Return the cascade for `info`."""
-        nyquist = info.sfreq / 2
-        if not 0 < self.low_hz < self.high_hz < nyquist:
-            raise ConfigError(
-                f"band must satisfy 0 < low_hz < high_hz < {nyquist:g} Hz, got {self.low_hz} to {self.high_hz} Hz; "
-                "move the band or raise the device's sampling rate"
-            )
-        sos = recursive_sections(
-            "bandpass",
-            [self.low_hz, self.high_hz],
-            self.order,
-            info.sfreq,
-            self.family,
-            self.ripple_db,
-            self.attenuation_db,
-        )
-        return _filter(sos, info, float(np.sqrt(self.low_hz * self.high_hz)))
+    def _delay_at(self, sfreq: float) -> float:
+        return float(np.sqrt(self.low_hz * self.high_hz))
 
 
-class Bandstop(StagedBlock):
+class Bandstop(_OfBand):
     """Causal recursive band-stop.
 
     Parameters
@@ -116,39 +165,13 @@ class Bandstop(StagedBlock):
     .. [1] A. Oppenheim, R. Schafer. Discrete-Time Signal Processing, 3rd ed., sec. 7.2, 2010.
     """
 
-    def __init__(
-        self,
-        low_hz: float,
-        high_hz: float,
-        order: int = 4,
-        family: Family = "butterworth",
-        ripple_db: float = 0.5,
-        attenuation_db: float = 40.0,
-    ) -> None:
-        self.low_hz, self.high_hz, self.order = low_hz, high_hz, order
-        self.family, self.ripple_db, self.attenuation_db = family, ripple_db, attenuation_db
+    kind = "bandstop"
 
-    def design(self, info: StreamInfo) -> tuple[list[Stage], StreamInfo, float]:
-        """Return the cascade for `info`."""
-        nyquist = info.sfreq / 2
-        if not 0 < self.low_hz < self.high_hz < nyquist:
-            raise ConfigError(
-                f"band must satisfy 0 < low_hz < high_hz < {nyquist:g} Hz, got {self.low_hz} to {self.high_hz} Hz; "
-                "move the band or raise the device's sampling rate"
-            )
-        sos = recursive_sections(
-            "bandstop",
-            [self.low_hz, self.high_hz],
-            self.order,
-            info.sfreq,
-            self.family,
-            self.ripple_db,
-            self.attenuation_db,
-        )
-        return _filter(sos, info, 0.0)
+    def _delay_at(self, sfreq: float) -> float:
+        return 0.0
 
 
-class Highpass(StagedBlock):
+class Highpass(_OfCutoff):
     """Causal recursive high-pass.
 
     Parameters
@@ -175,27 +198,13 @@ class Highpass(StagedBlock):
     geometric mean of cut-off and sfreq / 2; it is longer close to the cut-off.
     """
 
-    def __init__(
-        self,
-        cutoff_hz: float,
-        order: int = 4,
-        family: Family = "butterworth",
-        ripple_db: float = 0.5,
-        attenuation_db: float = 40.0,
-    ) -> None:
-        self.cutoff_hz, self.order = cutoff_hz, order
-        self.family, self.ripple_db, self.attenuation_db = family, ripple_db, attenuation_db
+    kind = "highpass"
 
-    def design(self, info: StreamInfo) -> tuple[list[Stage], StreamInfo, float]:
-        """Return the cascade for `info`."""
-        check_cutoff(self.cutoff_hz, info)
-        sos = recursive_sections(
-            "highpass", self.cutoff_hz, self.order, info.sfreq, self.family, self.ripple_db, self.attenuation_db
-        )
-        return _filter(sos, info, float(np.sqrt(self.cutoff_hz * info.sfreq / 2)))
+    def _delay_at(self, sfreq: float) -> float:
+        return float(np.sqrt(self.cutoff_hz * sfreq / 2))
 
 
-class Lowpass(StagedBlock):
+class Lowpass(_OfCutoff):
     """Causal recursive low-pass.
 
     Parameters
@@ -221,24 +230,10 @@ class Lowpass(StagedBlock):
     Trigger channels pass unchanged. `delay_s` is the group delay at 0 Hz.
     """
 
-    def __init__(
-        self,
-        cutoff_hz: float,
-        order: int = 4,
-        family: Family = "butterworth",
-        ripple_db: float = 0.5,
-        attenuation_db: float = 40.0,
-    ) -> None:
-        self.cutoff_hz, self.order = cutoff_hz, order
-        self.family, self.ripple_db, self.attenuation_db = family, ripple_db, attenuation_db
+    kind = "lowpass"
 
-    def design(self, info: StreamInfo) -> tuple[list[Stage], StreamInfo, float]:
-        """Return the cascade for `info`."""
-        check_cutoff(self.cutoff_hz, info)
-        sos = recursive_sections(
-            "lowpass", self.cutoff_hz, self.order, info.sfreq, self.family, self.ripple_db, self.attenuation_db
-        )
-        return _filter(sos, info, 0.0)
+    def _delay_at(self, sfreq: float) -> float:
+        return 0.0
 
 
 class Notch(StagedBlock):
@@ -317,16 +312,6 @@ def group_delay(sos: NDArray[np.float64], frequency_hz: float, sfreq: float) -> 
 
 
 _SIDES: Sequence[slice] = (slice(0, 3), slice(3, 6))
-
-
-def check_cutoff(cutoff_hz: float, info: StreamInfo) -> None:
-    """Raise `ConfigError` unless the cut-off lies between 0 and half the sampling rate."""
-    nyquist = info.sfreq / 2
-    if not 0 < cutoff_hz < nyquist:
-        raise ConfigError(
-            f"cutoff_hz must lie between 0 and {nyquist:g} Hz (half the sampling rate), got {cutoff_hz} Hz; "
-            "move the cut-off or raise the device's sampling rate"
-        )
 
 
 def _filter(sos: NDArray[np.float64], info: StreamInfo, at_hz: float) -> tuple[list[Stage], StreamInfo, float]:
