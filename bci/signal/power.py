@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bci.errors import ConfigError
-from bci.ports import Block
-from bci.signal.stages import Line, not_prepared, signal_columns
-from bci.signal.thinned import Thinned
-from bci.stream import Chunk, Flag, StreamInfo
+from bci.signal.binned import Binned, samples_of
+from bci.signal.stages import Line, signal_columns
+from bci.stream import Chunk, StreamInfo
 
 
-class BinPower(Block):
+class BinPower(Binned):
     """Mean power or mean magnitude of every channel in bins that follow one another.
 
     After `Highpass(300)` on a cortical array it is the spiking-band power of [1]_. Output sample n is told by the
@@ -52,17 +52,13 @@ class BinPower(Block):
                 "0.05 s is usual"
             )
         self.bin_s, self.measure = bin_s, measure
-        self._line: Line | None = None
-        self._waiting = Thinned(self._place)
-        self._is_whole = True
+        super().__init__()
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Allocate for `info`; return it with the new rate."""
         from bci.signal import kernels
 
-        self.factor = round(self.bin_s * info.sfreq)
-        if self.factor < 1:
-            raise ConfigError(f"a bin needs at least one sample, got {self.bin_s} s at {info.sfreq:g} Hz; lengthen it")
+        self.factor = samples_of(self.bin_s, info.sfreq)
         physical = info.physical()
         kernels.warm_up()
         self._add, self._square = kernels.add_to_bins, self.measure == "power"
@@ -78,36 +74,18 @@ class BinPower(Block):
         self.reset()
         return self._out_info
 
-    def process(self, chunk: Chunk) -> Chunk:
-        """Return the bins that are complete; may be empty."""
-        if self._line is None:
-            raise not_prepared(self)
-        flags, restart = self._line.follow(chunk)
-        self._waiting.take(chunk.events, flags)
-        if restart:
+    def reset(self) -> None:
+        """Forget all samples, keep the settings."""
+        super().reset()
+        if self._line is not None:
             self._sums[:] = 0.0
-            self._is_whole = chunk.start % self.factor == 0
-        first, n = chunk.start // self.factor, chunk.stop // self.factor - chunk.start // self.factor
+
+    def _begin(self, number: int) -> None:
+        self._sums[:] = 0.0
+
+    def _bins(self, chunk: Chunk, n: int) -> NDArray[np.float64]:
         bins = np.empty((n, len(self._sums)))
         if chunk.n_samples:
             values = np.ascontiguousarray(chunk.physical().data, dtype=np.float64)
             self._add(values, chunk.start % self.factor, self.factor, self._square, self._signals, self._sums, bins)
-        last = self.factor - 1 - chunk.start % self.factor
-        times = chunk.times[last :: self.factor]
-        if n and not self._is_whole:
-            first, n, bins, times, self._is_whole = first + 1, n - 1, bins[1:], times[1:], True
-        begun = flags if chunk.stop % self.factor else Flag.OK
-        out_flags = self._waiting.flags(n, bool(np.isnan(bins).any()), flags, begun)
-        return Chunk(bins, times, first, self._out_info, self._waiting.events(first + n), out_flags)
-
-    def _place(self, number: int) -> int:
-        """Return the bin that the sample of this number belongs to."""
-        return number // self.factor
-
-    def reset(self) -> None:
-        """Forget all samples, keep the settings."""
-        self._waiting.reset()
-        self._is_whole = True
-        if self._line is not None:
-            self._line.reset()
-            self._sums[:] = 0.0
+        return bins

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from bci.errors import ConfigError
 from bci.ports import Block
+from bci.signal.binned import Binned, samples_of
 from bci.signal.filters import Bandpass
 from bci.signal.power import BinPower
 from bci.signal.stages import Line, not_prepared, signal_columns
-from bci.signal.thinned import Thinned
-from bci.stream import Chunk, Flag, StreamInfo
+from bci.stream import Chunk, StreamInfo
 
 Array = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ _POINTS = 256
 _READ_S = 0.05
 
 
-class SpikeCount(Block):
+class SpikeCount(Binned):
     """Number of threshold crossings of every channel in bins that follow one another.
 
     Output sample n counts the input samples from n times the bin's length on, has the time of the last of them, and
@@ -96,9 +96,7 @@ class SpikeCount(Block):
         self.bin_s, self.multiple, self.noise, self.side = bin_s, multiple, noise, side
         self.refractory_s, self.memory_s, self.calibrate_s = refractory_s, memory_s, calibrate_s
         self.thresholds_uv = None if thresholds_uv is None else tuple(thresholds_uv)
-        self._line: Line | None = None
-        self._waiting = Thinned(self._place)
-        self._is_whole = True
+        super().__init__()
 
     def prepare(self, info: StreamInfo) -> StreamInfo:
         """Allocate for `info`; return it with the new names and rate."""
@@ -124,40 +122,12 @@ class SpikeCount(Block):
         self.reset()
         return self._out_info
 
-    def process(self, chunk: Chunk) -> Chunk:
-        """Return the bins that are complete; may be empty."""
-        if self._line is None:
-            raise not_prepared(self)
-        flags, restart = self._line.follow(chunk)
-        self._waiting.take(chunk.events, flags)
-        begun = chunk.start % self.factor
-        if restart:
-            self._begun_bin[:] = 0.0
-            self._past[:] = -(2**60), -(2**60)
-            self._past[:, 0] = chunk.start - 1
-            self._is_whole = begun == 0
-        first = chunk.start // self.factor
-        n = chunk.stop // self.factor - first
-        bins = self._count(chunk, begun, n)
-        times = chunk.times[self.factor - 1 - begun :: self.factor]
-        if n and not self._is_whole:
-            first, n, bins, times, self._is_whole = first + 1, n - 1, bins[1:], times[1:], True
-        begun = flags if chunk.stop % self.factor else Flag.OK
-        out_flags = self._waiting.flags(n, bool(np.isnan(bins).any()), flags, begun)
-        return Chunk(bins, times, first, self._out_info, self._waiting.events(first + n), out_flags)
-
-    def _place(self, number: int) -> int:
-        """Return the bin that the sample of this number belongs to."""
-        return number // self.factor
-
     def reset(self) -> None:
         """Forget all samples and what was learned from them."""
+        super().reset()
         if self._line is None:
             return
         n = len(self._signals)
-        self._line.reset()
-        self._waiting.reset()
-        self._is_whole = True
         self._begun_bin = np.zeros(n)
         self._past: NDArray[np.int64] = np.zeros((n, 2), np.int64)
         self._seen, self._counts = np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -174,10 +144,12 @@ class SpikeCount(Block):
         return self._limits.copy()
 
     def _bin(self, info: StreamInfo) -> int:
-        factor = round(self.bin_s * info.sfreq)
-        if factor < 1:
-            raise ConfigError(f"a bin needs at least one sample, got {self.bin_s} s at {info.sfreq:g} Hz; lengthen it")
-        return factor
+        return samples_of(self.bin_s, info.sfreq)
+
+    def _begin(self, number: int) -> None:
+        self._begun_bin[:] = 0.0
+        self._past[:] = -(2**60), -(2**60)
+        self._past[:, 0] = number - 1
 
     def _design(self, sfreq: float) -> None:
         memory = min(self.memory_s * sfreq, 2.0**60)
@@ -190,17 +162,16 @@ class SpikeCount(Block):
         if self.thresholds_uv is not None:
             self._most = 0
 
-    def _count(self, chunk: Chunk, begun: int, n: int) -> Array:
-        """Return the `n` bins that become complete and keep the one that begins."""
+    def _bins(self, chunk: Chunk, n: int) -> Array:
         if not chunk.n_samples:
             return np.empty((0, len(self._signals)))
         values = np.ascontiguousarray(chunk.physical().data, dtype=np.float64)
         bins = np.zeros((n + (chunk.stop % self.factor > 0), len(self._signals)))
         bins[0] = self._begun_bin
         self._cross(
-            values, chunk.start, begun, self.factor, self._is_clean(values), self._signals, _SIDES[self.side],
-            self.multiple, self._refractory, self.noise == "median", self._memory, self._keep, self._least, self._most,
-            self._every, self._past, self._seen, self._counts, self._kept, self._squares, self._weights, self._limits,
+            values, chunk.start, chunk.start % self.factor, self.factor, self._is_clean(values), self._signals,
+            _SIDES[self.side], self.multiple, self._refractory, self.noise == "median", self._memory, self._keep, self._least,
+            self._most, self._every, self._past, self._seen, self._counts, self._kept, self._squares, self._weights, self._limits,
             bins,
         )  # fmt: skip
         self._begun_bin[:] = bins[n] if len(bins) > n else 0.0
