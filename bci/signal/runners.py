@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Protocol
@@ -65,11 +66,11 @@ def one_by_one(stages: Sequence[Stage], n_channels: int) -> list[StageRunner]:
     return made
 
 
-class _Bridged:
+class _Bridged(ABC):
     """What takes rows that stand for missing ones as any others."""
 
-    def run(self, values: Array, bad: Mask | None, number: int) -> tuple[Array, Mask | None, int]:
-        raise NotImplementedError
+    @abstractmethod
+    def run(self, values: Array, bad: Mask | None, number: int) -> tuple[Array, Mask | None, int]: ...
 
     def bridge(self, values: Array, bad: Mask | None, number: int) -> tuple[Array, Mask | None, int]:
         return self.run(values, bad, number)
@@ -143,9 +144,9 @@ class _Settling(_Alone):
     def is_steady(self) -> bool:  # type: ignore[override]  # a fact here, a constant there
         return bool(self._started.all())
 
+    @abstractmethod
     def begin(self, channels: NDArray[np.bool_], values: Array) -> None:
         """Bring `channels` to the steady state for `values`, one for each of them."""
-        raise NotImplementedError
 
     def masks(self, bad: Mask | None) -> Mask | None:
         """Return what is unknown of the output."""
