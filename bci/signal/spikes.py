@@ -170,9 +170,9 @@ class SpikeCount(Binned):
         bins[0] = self._begun_bin
         self._cross(
             values, chunk.start, chunk.start % self.factor, self.factor, self._is_clean(values), self._signals,
-            _SIDES[self.side], self.multiple, self._refractory, self.noise == "median", self._memory, self._keep, self._least,
-            self._most, self._every, self._past, self._seen, self._counts, self._kept, self._squares, self._weights, self._limits,
-            bins,
+            _SIDES[self.side], self.multiple, self._refractory, self.noise == "median", self._memory, self._keep,
+            self._least, self._most, self._every, self._past, self._seen, self._counts, self._kept, self._squares,
+            self._weights, self._limits, bins,
         )  # fmt: skip
         self._begun_bin[:] = bins[n] if len(bins) > n else 0.0
         return bins[:n]
