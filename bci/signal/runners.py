@@ -153,7 +153,7 @@ class _Settling(_Alone):
         return bad
 
     def run(self, values: Array, bad: Mask | None, number: int) -> tuple[Array, Mask | None, int]:
-        if self.is_steady:
+        if self.is_steady or not len(values):  # none may be left behind a lower rate
             return self.apply(values, self._n_outputs), self.masks(bad), number
         n_samples = len(values)
         first = np.where(self._started, n_samples, 0)

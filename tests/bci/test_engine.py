@@ -301,6 +301,15 @@ def test_an_unknown_value_behind_whole_blocks_of_rows_is_replaced_by_the_value_b
     assert np.argwhere(np.isnan(whole)).tolist() == [[hole + k, 2] for k in range(3)]
 
 
+def test_a_filter_behind_a_lower_rate_waits_for_its_first_row():
+    """The first sample, which is unknown, is not kept: the filter gets a mask and no row."""
+    stages, data = [DecimateStage(3), SosStage(DESIGNS["band-pass"], np.ones(2, bool))], noise(60, 2)
+    data[0, 1] = np.nan
+    one = streamed(program_of(stages, 2, 3), data, start=1)
+    two = streamed(program_of(stages, 2, 3), data, [1], start=1)
+    assert np.concatenate([c.data for c in one]).tobytes() == np.concatenate([c.data for c in two]).tobytes()
+
+
 # ------------------------------------------------------------------ without a compiler
 @settings(deadline=None, max_examples=60)
 @given(programs(), st.lists(st.integers(0, 400), max_size=6))
