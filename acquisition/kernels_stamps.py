@@ -26,8 +26,8 @@ def begin(state: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def follow(stamps: Array, state: Array, settings: Array, times: Array, lost: NDArray[np.int64]) -> int:
-    """Write the smooth `times` of `stamps` and the samples `lost` before each; return how many rows have a loss."""
+def follow(stamps: Array, shift_s: float, state: Array, settings: Array, times: Array, lost: NDArray[np.int64]) -> int:
+    """Write the smooth `times` of `stamps`, less `shift_s`, and the samples `lost` before each; return the losses."""
     period, n_losses = settings[PERIOD], 0
     for row in range(len(stamps)):
         before = state[STAMP] if state[SEEN] else stamps[row] - period
@@ -37,7 +37,8 @@ def follow(stamps: Array, state: Array, settings: Array, times: Array, lost: NDA
         time = stamps[row] - (0.0 if state[EXACT] else state[LATE] * period)
         if time <= state[LAST]:  # never step back; a tenth of a period keeps the order
             time = state[LAST] + 0.1 * period
-        times[row] = state[LAST] = time
+        state[LAST] = time
+        times[row] = time - shift_s
     return n_losses
 
 

@@ -285,8 +285,7 @@ class LslInlet(Driver):
         return max(1, round((self._live.now() - self._last_data_s) * self.info.sfreq))
 
     def _queue(self, data: NDArray[Any], stamps: NDArray[np.float64], lost_first: int, flags: Flag, cause: str) -> None:
-        smooth, losses = self._tracker.follow(stamps)
-        times = smooth - self._shift_s
+        times, losses = self._tracker.follow(stamps, self._shift_s)
         if self._scale is not None:
             data = data * self._scale
         elif data.dtype.kind != "f":

@@ -36,6 +36,8 @@ _WAIT_S = 0.1
 """Longest wait on data before something else is looked after, s."""
 _AWAY_S = 0.05
 """A reader that has not come back for so long is away, s."""
+_LOOK_S = 0.2
+"""How often is seen whether the reader is away, s; what it leaves that long is lost if the sender goes in between."""
 _CONNECT_S = 2.0
 _SUCCESSOR_S = 0.5
 """After so much silence a successor of a sender that hangs is looked for, this often, s."""
@@ -107,7 +109,7 @@ class LslLink:
         self._lsl = load_pylsl()
         self._head, self._buffer_s = head, buffer_s
         self._sfreq = head.nominal_srate()
-        self._most = max(64, round(self._sfreq / 4))  # pylsl makes room for as many at every pull
+        self._most = max(64, round(self._sfreq / 4))
         self._limit = max(self._most, math.ceil(buffer_s * self._sfreq))
         self._inlet: pylsl.StreamInlet | None = None
         self._puller: Puller | None = None
@@ -206,9 +208,9 @@ class LslLink:
         return self._inlet is not None and not self._switching and not self._pulling.locked()
 
     def _next(self) -> Piece | None:
+        if not self._pieces:  # nearly always, where the reader pulls itself; only it takes the last piece away
+            return None
         with self._changed:
-            if not self._pieces:
-                return None
             first = self._pieces.popleft()
             taken, n = [first], len(first.stamps)
             while self._pieces and self._pieces[0].connection == first.connection and n < self._most:
@@ -248,7 +250,7 @@ class LslLink:
             self._lose("the sender ended the connection")
         if n:
             self._heard_s = time.monotonic()
-            piece = Piece(*puller.copy(n), self._connection, self._same_stream, 0, self._reason)
+            piece = Piece(*puller.take(n), self._connection, self._same_stream, 0, self._reason)
             if is_reader and not self._pieces and not self._dropped:
                 self._handed = piece  # nothing is before it, and who pulls alone may add something
             else:
@@ -295,7 +297,7 @@ class LslLink:
                 self._come_back()
             elif self._reader_in or time.monotonic() - self._left_s < _AWAY_S:
                 if not (self._inlet is None or self._stopping):  # lost between the look above and the clear before it
-                    self._lost.wait(_AWAY_S)
+                    self._lost.wait(_LOOK_S)
             else:
                 self._pull_here(_WAIT_S)
                 with self._changed:

@@ -51,6 +51,7 @@ class StampTracker:
         period = 1.0 / sfreq
         self._follow = k.follow
         self._state, self._settings = np.empty(10), np.empty(8)
+        self._lost = np.empty(64, np.int64)
         self._settings[[k.SFREQ, k.PERIOD]] = sfreq, period
         self._settings[k.WARM_UP_S] = 0.0 if trusted else _WARM_UP_S
         self._settings[k.KEEP_LATE] = 1 - _LEAK_PER_S * period
@@ -62,18 +63,25 @@ class StampTracker:
         self.follow(np.zeros(1))  # compiled now, not with the first samples
         k.begin(self._state)
 
-    def follow(self, stamps: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
+    def follow(
+        self, stamps: NDArray[np.float64], shift_s: float = 0.0
+    ) -> tuple[NDArray[np.float64], list[tuple[int, int]]]:
         """Take the next stamps, s; return smooth times, s, and (row, lost before that row) for each loss.
 
         Parameters
         ----------
         stamps : ndarray, shape (n_samples,)
             At least one stamp.
+        shift_s : float, default=0
+            Taken off the times that are returned, s.
         """
-        times, lost = np.empty(len(stamps)), np.empty(len(stamps), np.int64)
-        if not self._follow(stamps, self._state, self._settings, times, lost):
+        n = len(stamps)
+        if n > len(self._lost):
+            self._lost = np.empty(n, np.int64)
+        times = np.empty(n)
+        if not self._follow(stamps, shift_s, self._state, self._settings, times, self._lost):
             return times, []
-        return times, [(row, int(lost[row])) for row in np.flatnonzero(lost).tolist()]
+        return times, [(row, int(self._lost[row])) for row in np.flatnonzero(self._lost[:n]).tolist()]
 
 
 def numbered(stamps: NDArray[np.float64], sfreq: float) -> NDArray[np.int64]:
