@@ -15,11 +15,18 @@ from bci.runtime.score import fit_decoder
 from bci.testing.contract import require
 
 Array = NDArray[np.float64]
+Windows = tuple[Array, NDArray[np.str_], NDArray[np.int64]]
 CHANNELS = ("FC3", "FC4", "C3", "Cz", "C4", "CP3", "CP4", "Pz")
 """Names of the channels of the windows that are shown to a decoder."""
 
 
-def check_decoder(make_decoder: Callable[[], Any], sfreq: float = 128.0, n_times: int = 256, seed: int = 0) -> None:
+def check_decoder(
+    make_decoder: Callable[[], Any],
+    sfreq: float = 128.0,
+    n_times: int = 256,
+    seed: int = 0,
+    windows: Callable[[int, float, int, int], Windows] | None = None,
+) -> None:
     """Check that a decoder learns, is deterministic, refuses bad input and changes nothing it was given.
 
     Parameters
@@ -32,6 +39,9 @@ def check_decoder(make_decoder: Callable[[], Any], sfreq: float = 128.0, n_times
         Length of the windows it is shown, samples.
     seed : int, default=0
         Seed of the windows.
+    windows : callable, optional
+        Returns (X, y, groups) for (n, sfreq, n_times, seed): n windows of 8 channels of "left" and "right" that any
+        decoder of the family tells apart; `imagery_windows` by default, `flicker_windows` for flickers.
 
     Raises
     ------
@@ -44,8 +54,9 @@ def check_decoder(make_decoder: Callable[[], Any], sfreq: float = 128.0, n_times
     opposite to the class ("left", "right"): any imagery decoder finds that.
     Parameters called ``sfreq`` and ``ch_names`` that are None are set first, as the session does.
     """
-    X, y, groups = imagery_windows(60, sfreq, n_times, seed)
-    new, y_new, _ = imagery_windows(40, sfreq, n_times, seed + 1)
+    windows = windows or imagery_windows
+    X, y, groups = windows(60, sfreq, n_times, seed)
+    new, y_new, _ = windows(40, sfreq, n_times, seed + 1)
 
     def fitted(labels: NDArray[Any] = y) -> Any:
         return fit_decoder(prepared(make_decoder(), sfreq), X.copy(), labels.copy(), groups.copy())
@@ -58,7 +69,7 @@ def check_decoder(make_decoder: Callable[[], Any], sfreq: float = 128.0, n_times
         _check_state(make_decoder, decoder, sfreq, new)
 
 
-def imagery_windows(n: int, sfreq: float, n_times: int, seed: int) -> tuple[Array, NDArray[np.str_], NDArray[np.int64]]:
+def imagery_windows(n: int, sfreq: float, n_times: int, seed: int) -> Windows:
     """Return (X, y, groups) of simulated imagery with two windows per trial; channels as in `CHANNELS`."""
     rng = np.random.default_rng(seed)
     y = np.repeat(np.array(["left", "right"])[rng.permutation(n // 2) % 2], 2)
@@ -70,6 +81,17 @@ def imagery_windows(n: int, sfreq: float, n_times: int, seed: int) -> tuple[Arra
     weaker = np.where((y == "left")[:, None], right[None], left[None])
     X = rng.standard_normal((len(y), len(CHANNELS), n_times)) + np.where(weaker, 0.3, 2.0)[:, :, None] * wave
     return 5.0 * X, y, np.arange(len(y)) // 2
+
+
+def flicker_windows(n: int, sfreq: float, n_times: int, seed: int) -> Windows:
+    """Return (X, y, groups) of simulated responses to a flicker of 10 Hz ("left") or 12 Hz ("right"), in phase."""
+    rng = np.random.default_rng(seed)
+    y = np.array(["left", "right"])[rng.permutation(n) % 2]
+    angle = 2 * np.pi * np.where(y == "left", 10.0, 12.0)[:, None] * np.arange(n_times) / sfreq
+    response = np.sin(angle) + 0.5 * np.sin(2 * angle + 1)
+    gains = np.linspace(0.0, 1.0, len(CHANNELS))
+    X = rng.standard_normal((n, len(CHANNELS), n_times)) + gains[:, None] * response[:, None, :]
+    return 5.0 * X, y, np.arange(n)
 
 
 def prepared(decoder: Any, sfreq: float, ch_names: Sequence[str] = CHANNELS) -> Any:
