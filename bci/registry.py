@@ -96,6 +96,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "imagery": "bci.decoding.riemann:Imagery",
             "tangent": "bci.decoding.riemann:TangentSpace",
             "eegnet": "bci.decoding.nets:EEGNet",
+            "cca": "bci.decoding.ssvep:Cca",
+            "fbcca": "bci.decoding.ssvep:FilterBankCca",
+            "trca": "bci.decoding.ssvep_templates:Trca",
+            "ecca": "bci.decoding.ssvep_templates:ExtendedCca",
         },
         "paradigms": {"motor-imagery": "bci.paradigms.motor_imagery:MotorImagery"},
         "effectors": {
@@ -112,7 +116,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "emulators": {},  # of devices that a maker's package brings, under the name of the driver
         "recorders": {"xdf": "bci.acquisition.recorder.xdf_recorder:XdfRecorder"},
-        "datasets": {"eegmmidb": "bci.datasets.eegmmidb:Eegmmidb"},
+        "datasets": {
+            "eegmmidb": "bci.datasets.eegmmidb:Eegmmidb",
+            "kalunga-ssvep": "bci.datasets.kalunga:Kalunga",
+        },
     }
 )
 

@@ -5,14 +5,19 @@ import pytest
 
 from bci.registry import BUILTIN, create
 from bci.testing.contract import ContractError
-from bci.testing.decoder import check_decoder
+from bci.testing.decoder import check_decoder, flicker_windows
 
-QUICK = {"eegnet": {"max_epochs": 10, "learning_rate": 0.01, "device": "cpu"}}
+FLICKER = {"frequencies": {"left": 10.0, "right": 12.0, "0": 10.0, "1": 12.0}}
+QUICK = {
+    "eegnet": {"max_epochs": 10, "learning_rate": 0.01, "device": "cpu"},
+    **dict.fromkeys(("cca", "fbcca", "trca", "ecca"), FLICKER),
+}
+WINDOWS = dict.fromkeys(("cca", "fbcca", "trca", "ecca"), flicker_windows)
 
 
 @pytest.mark.parametrize("name", sorted(BUILTIN["decoders"]))
 def test_built_in_decoder_keeps_the_contract(name):
-    check_decoder(lambda: create("decoders", name, **QUICK.get(name, {})))
+    check_decoder(lambda: create("decoders", name, **QUICK.get(name, {})), windows=WINDOWS.get(name))
 
 
 class Guesser:
