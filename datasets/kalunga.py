@@ -46,8 +46,9 @@ class Kalunga:
 
     Notes
     -----
-    The sessions of a person lie minutes apart. The lights are not locked to the trials: decoders with templates (`Trca`, `ExtendedCca`) are at chance.
-    The amplitudes are those of the files, about a thousand times what an EEG has: their unit is not known.
+    The sessions of a person lie minutes apart. The lights are not locked to the trials: `Trca` is at chance, and
+    templates bring `ExtendedCca` nothing. The amplitudes are those of the files, about a thousand times what an EEG
+    has: their unit is not known.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:

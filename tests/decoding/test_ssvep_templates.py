@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from scipy.linalg import eig
 
+from bci.decoding import passport
 from bci.decoding.phase_lock import phase_lock
 from bci.decoding.ssvep_templates import ExtendedCca, Trca, trca
 from bci.errors import DataError
+from bci.registry import create
+from bci.stream import Channel, StreamInfo
+from bci.trial import Slide
 
 from .test_ssvep import FREQUENCIES, SFREQ, flicker
 
@@ -93,3 +97,13 @@ def test_phase_lock_needs_four_trials():
     X, y = flicker(9)
     with pytest.raises(DataError, match="four windows"):
         phase_lock(X, y, SFREQ, FREQUENCIES)
+
+
+@pytest.mark.parametrize("name", ["fbcca", "trca", "ecca"])
+def test_a_saved_decoder_decides_the_same(name, tmp_path):
+    X, y = flicker(30, locked=True)
+    decoder = create("decoders", name, sfreq=SFREQ, frequencies=FREQUENCIES).fit(X, y)
+    info = StreamInfo("eeg", SFREQ, tuple(Channel(f"E{k}") for k in range(8)))
+    path = passport.save(tmp_path / "m.bci", decoder, info, blocks=[], window=Slide(1.0, 0.1))
+    loaded = passport.load(path).decoder
+    np.testing.assert_array_equal(loaded.predict_proba(X), decoder.predict_proba(X))
