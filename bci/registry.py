@@ -100,6 +100,8 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "fbcca": "bci.decoding.ssvep:FilterBankCca",
             "trca": "bci.decoding.ssvep_templates:Trca",
             "ecca": "bci.decoding.ssvep_templates:ExtendedCca",
+            "erp-lda": "bci.decoding.erp:ErpLda",
+            "xdawn-lda": "bci.decoding.erp:XdawnLda",
         },
         "paradigms": {"motor-imagery": "bci.paradigms.motor_imagery:MotorImagery"},
         "effectors": {

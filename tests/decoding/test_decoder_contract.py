@@ -12,7 +12,7 @@ QUICK = {
     "eegnet": {"max_epochs": 10, "learning_rate": 0.01, "device": "cpu"},
     **dict.fromkeys(("cca", "fbcca", "trca", "ecca"), FLICKER),
 }
-WINDOWS = dict.fromkeys(("cca", "fbcca", "trca", "ecca"), flicker_windows)
+WINDOWS = dict.fromkeys(("cca", "fbcca", "trca", "ecca", "erp-lda", "xdawn-lda"), flicker_windows)
 
 
 @pytest.mark.parametrize("name", sorted(BUILTIN["decoders"]))
