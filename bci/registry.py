@@ -121,6 +121,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "datasets": {
             "eegmmidb": "bci.datasets.eegmmidb:Eegmmidb",
             "kalunga-ssvep": "bci.datasets.kalunga:Kalunga",
+            "guger-p300": "bci.datasets.guger:Guger",
         },
     }
 )
