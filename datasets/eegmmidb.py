@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
+from bci.datasets.folder import folder_of
 from bci.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -35,13 +35,7 @@ class Eegmmidb:
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
-        base = Path(os.environ.get("BCI_DATA", Path(__file__).resolve().parents[1] / ".." / "shared" / "data"))
-        self.root = Path(root) if root is not None else base / "eegmmidb"
-        if not self.root.is_dir():
-            raise DataError(
-                f"expected the recordings in {self.root}, there is no such folder; download S001, S002, ... from "
-                "physionet.org/content/eegmmidb/1.0.0 and set BCI_DATA to the folder that holds eegmmidb/"
-            )
+        self.root = folder_of("eegmmidb", root, "download S001, S002, ... from physionet.org/content/eegmmidb/1.0.0")
         _log.info("eegmmidb: %s", CITATION)
 
     def subjects(self) -> list[str]:

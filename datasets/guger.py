@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.datasets.folder import folder_of
 from bci.errors import DataError, FormatError
 
 _log = logging.getLogger(__name__)
@@ -87,14 +87,11 @@ class Guger:
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
-        base = Path(os.environ.get("BCI_DATA", Path(__file__).resolve().parents[1] / ".." / "shared" / "data"))
-        self.root = Path(root) if root is not None else base / "p300-guger2009"
-        if not self.root.is_dir():
-            raise DataError(
-                f"expected the recordings in {self.root}, there is no such folder; download s1.mat, s2.mat, ... of set "
-                "003-2015 from bnci-horizon-2020.eu/database/data-sets and set BCI_DATA to the folder that holds "
-                "p300-guger2009/"
-            )
+        self.root = folder_of(
+            "p300-guger2009",
+            root,
+            "download s1.mat, s2.mat, ... of set 003-2015 from bnci-horizon-2020.eu/database/data-sets",
+        )
         _log.info("guger: %s", CITATION)
 
     def subjects(self) -> list[str]:

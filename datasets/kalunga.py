@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bci.datasets.folder import folder_of
 from bci.errors import DataError
 from bci.stream import Event
 
@@ -52,13 +52,8 @@ class Kalunga:
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
-        base = Path(os.environ.get("BCI_DATA", Path(__file__).resolve().parents[1] / ".." / "shared" / "data"))
-        self.root = Path(root) if root is not None else base / "ssvep-exo"
-        if not self.root.is_dir():
-            raise DataError(
-                f"expected the recordings in {self.root}, there is no such folder; download subject01, subject02, ... "
-                "from github.com/sylvchev/dataset-ssvep-exoskeleton and set BCI_DATA to the folder with ssvep-exo/"
-            )
+        to_get = "download subject01, subject02, ... from github.com/sylvchev/dataset-ssvep-exoskeleton"
+        self.root = folder_of("ssvep-exo", root, to_get)
         _log.info("kalunga-ssvep: %s", CITATION)
 
     def subjects(self) -> list[str]:
@@ -87,8 +82,8 @@ class Kalunga:
         """Return the cues of one session: sample from the start of the recording, time in s, and class."""
         import mne
 
-        raw = self.raw(subject, session)
         path = self.path(subject, session)
+        raw = mne.io.read_raw_fif(path, verbose="error")  # its head, not its samples
         rows = mne.read_events(path.with_name(path.name.replace("_raw.fif", "-eve.fif")), verbose="error")
         cues = [(int(sample) - raw.first_samp, EVENTS[int(number)]) for sample, _, number in rows if number in EVENTS]
         return [Event(sample, sample / raw.info["sfreq"], code, "kalunga-ssvep") for sample, code in cues]
