@@ -27,7 +27,10 @@ def begin(state: Array) -> None:
 
 @njit(cache=True, nogil=True)
 def follow(stamps: Array, shift_s: float, state: Array, settings: Array, times: Array, lost: NDArray[np.int64]) -> int:
-    """Write the smooth `times` of `stamps`, less `shift_s`, and the samples `lost` before each; return the losses."""
+    """Write the smooth `times` of `stamps`, less `shift_s`, and the samples `lost` before each.
+
+    Return how many rows have a loss.
+    """
     period, n_losses = settings[PERIOD], 0
     for row in range(len(stamps)):
         before = state[STAMP] if state[SEEN] else stamps[row] - period

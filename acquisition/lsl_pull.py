@@ -48,8 +48,8 @@ class Puller:
 
     def wait(self, wait_s: float) -> int:
         """Wait up to `wait_s` for a sample; return 1 if there is one, and raise what liblsl says."""
-        if self._is_taken:
-            self._make_room(2 * self._n)
+        if self._n_taken:
+            self._make_room(2 * self._n_taken)
         n = self._pull(self.inlet.obj, *self._first, ctypes.c_double(wait_s), ctypes.byref(self._code))
         self._raise(self._code)
         return 1 if n else 0
@@ -62,7 +62,7 @@ class Puller:
 
     def take(self, n: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Return the `n` samples that were pulled, shape (n, n_channels), and their stamps, s."""
-        self._is_taken, self._n = True, n
+        self._n_taken = n
         data, stamps = self._data[:n], self._stamps[:n]
         data.setflags(write=False)
         return data, stamps
@@ -72,7 +72,7 @@ class Puller:
         rows = min(max(wanted, _LEAST_ROOM), self._most)
         self._data: NDArray[Any] = np.empty((rows, self._n_channels), self._dtype)
         self._stamps = np.empty(rows)
-        self._is_taken, self._n = False, 0
+        self._n_taken = 0
         data, stamps = (array.__array_interface__["data"][0] for array in (self._data, self._stamps))
         self._first[0].value, self._first[1].value = data, stamps
         self._rest[0].value, self._rest[1].value = data + self._data.strides[0], stamps + self._stamps.itemsize
