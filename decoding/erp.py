@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.decoding.base import Array, LinearModel, State, WindowDecoder
+from bci.decoding.contrast import contrast
 from bci.decoding.lda import blocks, fit_scale, scaled, shrinkage_lda
 from bci.errors import ConfigError, DataError
 
@@ -58,7 +59,7 @@ class ErpLda(WindowDecoder):
         self._live = np.median(span, axis=0) > 0
         self._least = _FLAT * np.median(span, axis=0)
         self._most = np.full(X.shape[1], np.inf)
-        kept = self._heard(X)
+        kept = self._heard(span)
         X, y, groups = X[kept], y[kept], groups[kept]
         self._enough(y, int((~kept).sum()))
         self._most = _LOUD * span[kept].max(axis=0)
@@ -74,7 +75,7 @@ class ErpLda(WindowDecoder):
 
     def _predict(self, X: Array) -> Array:
         probabilities = self._model.probabilities(self._features(X[:, self._live], self._filters))
-        probabilities[~self._heard(X)] = 1 / len(self.classes_)
+        probabilities[~self._heard(np.ptp(X, axis=2))] = 1 / len(self.classes_)
         return probabilities
 
     def _state(self) -> State:
@@ -107,10 +108,10 @@ class ErpLda(WindowDecoder):
                 "carry one); check the electrodes and collect more"
             )
 
-    def _heard(self, X: Array) -> NDArray[np.bool_]:
-        span = np.ptp(X, axis=2)[:, self._live]
-        within = (span > self._least[self._live]) & (span <= self._most[self._live])
-        heard: NDArray[np.bool_] = within.all(axis=1)
+    def _heard(self, span: Array) -> NDArray[np.bool_]:
+        """Return which windows tell something, by the span of each of their channels."""
+        within = (span > self._least) & (span <= self._most)
+        heard: NDArray[np.bool_] = within[:, self._live].all(axis=1)
         return heard
 
     def _filters_of(self, X: Array, y: NDArray[np.int64]) -> Array:
@@ -175,32 +176,7 @@ class XdawnLda(ErpLda):
         X = X - X.mean(axis=2, keepdims=True)
         signal = np.tensordot(X, X, axes=((0, 2), (0, 2))) / (len(X) * X.shape[2])
         responses = (X[y == k].mean(axis=0) for k in range(len(self.classes_)))
-        return np.vstack([xdawn(r @ r.T / X.shape[2], signal, self.n_components) for r in responses])
-
-
-def xdawn(response: Array, signal: Array, n_components: int) -> Array:
-    """Return the spatial filters that raise a response most against the whole signal, as rows.
-
-    Parameters
-    ----------
-    response : ndarray, shape (n_channels, n_channels)
-        Covariance of the mean response.
-    signal : ndarray, shape (n_channels, n_channels)
-        Covariance of all samples; may be singular, filters lie where it is not.
-    n_components : int
-        Filters wanted.
-
-    Returns
-    -------
-    ndarray, shape (n_filters, n_channels)
-        The best first, ``w @ signal @ w == 1``; fewer than `n_components` if the rank is lower.
-    """
-    values, vectors = np.linalg.eigh(signal)
-    ranked = values > 1e-10 * values.max()
-    whiten = vectors[:, ranked] / np.sqrt(values[ranked])
-    _, turned = np.linalg.eigh(whiten.T @ response @ whiten)
-    filters: Array = (whiten @ turned[:, ::-1][:, :n_components]).T
-    return filters
+        return np.vstack([contrast(r @ r.T / X.shape[2], signal, self.n_components) for r in responses])
 
 
 def span_means(X: Array, n_baseline: int, n_span: int) -> Array:
@@ -218,8 +194,8 @@ def span_means(X: Array, n_baseline: int, n_span: int) -> Array:
     n = X.shape[2] - n_baseline
     n_spans = max(1, round(n / n_span))
     edges = n_baseline + np.arange(n_spans + 1) * n // n_spans
+    # `reduceat` sums to the end after the last edge, which is where the window ends.
     means: Array = np.add.reduceat(X, edges[:-1], axis=2) / np.diff(edges)
     if n_baseline:
-        # `reduceat` sums to the end after the last edge, which is where the window ends.
         means = means - X[:, :, :n_baseline].mean(axis=2, keepdims=True)
     return means

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bci.decoding.base import softmax
 from bci.errors import ConfigError, DataError
 
 Item = TypeVar("Item", bound=Hashable)
@@ -121,9 +122,7 @@ class Evidence(Generic[Item]):
     @property
     def posterior(self) -> NDArray[np.float64]:
         """The probability of each item, shape (n_items,)."""
-        powers = np.exp(self._sum - self._sum.max())
-        probabilities: NDArray[np.float64] = powers / powers.sum()
-        return probabilities
+        return softmax(self._sum[None])[0]
 
     @property
     def best(self) -> Item:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bci.decoding.base import Array, LinearModel, softmax
+from bci.decoding.base import Array, LinearModel
+from bci.runtime.temperature import surprise
 
 
 def shrinkage_lda(features: Array, y: NDArray[np.int64]) -> LinearModel:
@@ -69,11 +70,9 @@ def fit_scale(scores: Array, y: NDArray[np.int64]) -> float:
     from scipy.optimize import minimize_scalar
 
     weights = 1.0 / np.bincount(y)[y]
-    rows = np.arange(len(y))
 
     def loss(scale: float) -> float:
-        likely = np.maximum(softmax(scale * scores)[rows, y], 1e-300)
-        return -float(weights @ np.log(likely))
+        return surprise(scale * scores, y, weights)
 
     best = float(minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-6}).x)
     return min((0.0, best, 1.0), key=loss)

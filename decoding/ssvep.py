@@ -59,7 +59,7 @@ class FilterBankCca(FlickerDecoder):
 
     def correlations(self, X: Array) -> Array:
         """Return the largest canonical correlations, shape (n_epochs, n_bands, n_stimuli), of a fitted decoder."""
-        return self._band_scores(self._coefficients(np.asarray(X, dtype=np.float64)))
+        return np.sqrt(self._band_scores(self._coefficients(np.asarray(X, dtype=np.float64))))
 
     def _learn(self, X: Array, y: NDArray[np.int64], groups: NDArray[np.int64]) -> Array:
         return self._joined(self._band_scores(self._coefficients(X)))
@@ -72,10 +72,10 @@ class FilterBankCca(FlickerDecoder):
         return scores
 
     def _strongest(self, products: Array) -> Array:
-        """Return the largest singular value of each stimulus's part."""
+        """Return the square of the largest singular value of each stimulus's part."""
         parts = [products[:, a:b] for a, b in zip(self._edges[:-1], self._edges[1:], strict=True)]
         squares = [np.linalg.eigvalsh(part.T @ part)[-1] if len(part) else 0.0 for part in parts]
-        return np.sqrt(np.clip(squares, 0.0, 1.0))
+        return np.clip(squares, 0.0, 1.0)
 
     def _design(self) -> None:
         super()._design()

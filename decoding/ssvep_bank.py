@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 
 from bci.decoding.base import Array, WindowDecoder, softmax
 from bci.errors import ConfigError, DataError
+from bci.runtime.temperature import surprise
 
 Bands = Sequence[tuple[float, float]]
 
@@ -50,7 +51,7 @@ class FlickerDecoder(WindowDecoder):
         raise TypeError(f"{type(self).__name__} must define _learn")
 
     def _band_scores(self, coefficients: Array) -> Array:
-        """Return scores from -1 to 1, shape (n_epochs, n_bands, n_stimuli)."""
+        """Return correlations, squared with their sign kept, shape (n_epochs, n_bands, n_stimuli)."""
         raise TypeError(f"{type(self).__name__} must define _band_scores")
 
     def _design(self) -> None:
@@ -99,8 +100,8 @@ class FlickerDecoder(WindowDecoder):
         return coefficients
 
     def _joined(self, scores: Array) -> Array:
-        """Return one score per window and stimulus, -1 to 1: the weighted mean of signed squares."""
-        joined: Array = np.tensordot(np.sign(scores) * scores**2, self._weights, axes=(1, 0))
+        """Return one score per window and stimulus, -1 to 1: the weighted mean over the bands."""
+        joined: Array = np.tensordot(scores, self._weights, axes=(1, 0))
         return joined
 
     def _power(self, X: Array) -> Array:
@@ -237,9 +238,10 @@ def _calibration(scores: Array, y: NDArray[np.int64], stimuli: NDArray[np.int64]
     n_classes = int(y.max()) + 1
     start = np.array([10.0, 10.0 * float(scores.max(axis=1).mean())])
 
-    def surprise(values: Array) -> float:
-        p = softmax(_logits(scores, stimuli, n_classes, values))[np.arange(len(y)), y]
-        return -float(np.log(np.maximum(p, 1e-12)).mean())
+    weights = np.full(len(y), 1 / len(y))
 
-    found = minimize(surprise, start, method="L-BFGS-B", bounds=((1.0, 50.0), (-50.0, 50.0)))
+    def loss(values: Array) -> float:
+        return surprise(_logits(scores, stimuli, n_classes, values), y, weights)
+
+    found = minimize(loss, start, method="L-BFGS-B", bounds=((1.0, 50.0), (-50.0, 50.0)))
     return float(found.x[0]), float(found.x[1])

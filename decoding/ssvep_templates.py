@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from bci.decoding.base import Array
+from bci.decoding.contrast import contrast
 from bci.decoding.ssvep_bank import Bands, FlickerDecoder, Span
 from bci.errors import DataError
+from bci.runtime.score import grouped_folds
 
 _FOLDS = 5
 
@@ -26,11 +27,11 @@ class TemplateDecoder(FlickerDecoder):
                 f"{type(self).__name__} needs three trials or more of each class that flickers, got {min(n_trials)}; "
                 "collect more"
             )
-        coefficients, fold = self._coefficients(X), _folds(y, groups, min(_FOLDS, *n_trials))
+        coefficients = self._coefficients(X)
         scores = np.empty((len(X), len(self._stimuli)))
-        for k in np.unique(fold):
-            self._learn_templates(coefficients[fold != k], y[fold != k])
-            scores[fold == k] = self._joined(self._band_scores(coefficients[fold == k]))
+        for seen, left_out in grouped_folds(y, groups, min(_FOLDS, *n_trials)):
+            self._learn_templates(coefficients[seen], y[seen])
+            scores[left_out] = self._joined(self._band_scores(coefficients[left_out]))
         self._learn_templates(coefficients, y)
         return scores
 
@@ -109,7 +110,8 @@ class Trca(TemplateDecoder):
         else:
             products = np.einsum("nbkt,bkt->nbk", seen, self._seen[:, :, 0], optimize=True)
             length = np.sqrt((seen**2).sum(axis=3))
-        return np.divide(products, length, out=np.zeros_like(products), where=length > 0)
+        correlations = np.divide(products, length, out=np.zeros_like(products), where=length > 0)
+        return np.abs(correlations) * correlations
 
     def _state(self) -> dict[str, NDArray[Any]]:
         return {"filters": self._filters, "templates": self._templates, **super()._state()}
@@ -190,8 +192,7 @@ class ExtendedCca(TemplateDecoder):
         found = [r]
         for weights in (to_sines, self._own[b][k], to_template):
             found.append(_correlation(weights @ signals, weights @ self._banked[b, k]))
-        joined = float(np.mean(np.sign(found) * np.square(found)))
-        return float(np.sign(joined) * np.sqrt(abs(joined)))  # `_joined` squares it again
+        return float(np.mean(np.abs(found) * found))
 
     def _design(self) -> None:
         super()._design()
@@ -221,15 +222,7 @@ def trca(trials: Array) -> Array:
     """
     total = trials.sum(axis=0)
     within = np.einsum("nct,ndt->cd", trials, trials, optimize=True)
-    size = np.sqrt(np.maximum(np.diag(within), 0.0))
-    unit = np.divide(1.0, size, out=np.zeros_like(size), where=size > 1e-9 * size.max())
-    values, vectors = eigh(unit[:, None] * within * unit)
-    kept = values > 1e-9 * values[-1]
-    root = vectors[:, kept] / np.sqrt(values[kept])
-    between = unit[:, None] * (total @ total.T - within) * unit
-    n = int(kept.sum())
-    _, best = eigh(root.T @ between @ root, subset_by_index=[n - 1, n - 1])
-    weights: Array = unit * (root @ best[:, 0])
+    weights: Array = contrast(total @ total.T - within, within, 1)[0]
     return weights
 
 
@@ -237,12 +230,3 @@ def _correlation(a: Array, b: Array) -> float:
     """Return the correlation of two signals without mean; 0 if one is flat."""
     length = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / length if length > 0 else 0.0
-
-
-def _folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
-    """Return the fold of each window: trials of a class are dealt out in turn."""
-    fold = np.zeros(len(y), dtype=np.int64)
-    for code in np.unique(y):
-        _, turn = np.unique(groups[y == code], return_inverse=True)
-        fold[y == code] = turn % n_folds
-    return fold

@@ -65,14 +65,27 @@ def fit_temperature(
     _, trial, size = np.unique(groups, return_inverse=True, return_counts=True)
     weights = 1.0 / size[trial]
     logits = np.log(np.maximum(probabilities, _LEAST))
-    own = logits[np.arange(len(true)), true]
-    highest = logits.max(axis=1)
 
-    def surprise(log_temperature: float) -> float:
-        scale = np.exp(-log_temperature)
-        norm = highest * scale + np.log(np.exp((logits - highest[:, None]) * scale).sum(axis=1))
-        return float(weights @ (norm - own * scale))
+    def at(log_temperature: float) -> float:
+        return surprise(np.exp(-log_temperature) * logits, true, weights)
 
     # The negative log-likelihood is convex in 1 / temperature, so there is one minimum to be found.
-    found = minimize_scalar(surprise, bounds=(0.0, np.log(HOTTEST)), method="bounded", options={"xatol": 1e-4})
-    return 1.0 if surprise(0.0) <= found.fun else float(np.exp(found.x))
+    found = minimize_scalar(at, bounds=(0.0, np.log(HOTTEST)), method="bounded", options={"xatol": 1e-4})
+    return 1.0 if at(0.0) <= found.fun else float(np.exp(found.x))
+
+
+def surprise(logits: NDArray[np.float64], true: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+    """Return the negative log-likelihood of the true classes.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (n_epochs, n_classes)
+        Logits; their softmax are the probabilities.
+    true : ndarray of int, shape (n_epochs,)
+        True class of each window, a column of `logits`.
+    weights : ndarray, shape (n_epochs,)
+        What each window counts.
+    """
+    highest = logits.max(axis=1)
+    norm = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
+    return float(weights @ (norm - logits[np.arange(len(true)), true]))

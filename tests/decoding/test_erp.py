@@ -7,7 +7,8 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 
-from bci.decoding.erp import ErpLda, XdawnLda, span_means, xdawn
+from bci.decoding.contrast import contrast
+from bci.decoding.erp import ErpLda, XdawnLda, span_means
 from bci.decoding.lda import blocks, fit_scale, shrinkage_lda
 from bci.errors import ConfigError, DataError
 
@@ -94,7 +95,7 @@ def test_baseline_takes_an_offset_off():
 def test_xdawn_solves_the_generalised_eigenvalue_problem():
     rng = np.random.default_rng(0)
     response, signal = (a @ a.T for a in (rng.standard_normal((6, 2)), rng.standard_normal((6, 20))))
-    filters = xdawn(response, signal, 2)
+    filters = contrast(response, signal, 2)
     values, vectors = eigh(response, signal)
     for w, value, v in zip(filters, values[::-1], vectors.T[::-1], strict=False):
         assert w @ response @ w == pytest.approx(value)
@@ -116,7 +117,7 @@ def test_xdawn_of_a_singular_signal_has_as_many_filters_as_its_rank():
     rng = np.random.default_rng(0)
     reference = np.eye(4) - 0.25
     signal = reference @ np.diag(rng.uniform(1, 2, 4)) @ reference
-    filters = xdawn(reference, signal, 10)
+    filters = contrast(reference, signal, 10)
     assert filters.shape == (3, 4)
     np.testing.assert_allclose(filters @ signal @ filters.T, np.eye(3), atol=1e-9)
 
