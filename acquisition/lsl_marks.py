@@ -39,6 +39,8 @@ class LslMarks:
         self._head = head
         self._inlet: pylsl.StreamInlet | None = None
         self._search: threading.Thread | None = None
+        # The thread that searches and the one that takes change the inlet, the search and the breaks together.
+        self._changing = threading.Lock()
         self._stopping = self._has_run = False
         self.offset_s = 0.0
         self._measured_s = float("-inf")
@@ -57,10 +59,10 @@ class LslMarks:
     def stop(self) -> None:
         """Stop receiving, and disconnect."""
         self._stopping = True
-        if self._search is not None:
-            self._search.join()
-            self._search = None
-        self._inlet = None
+        search = self._search
+        if search is not None:
+            search.join()
+        self._inlet = self._search = None
 
     def take(self, timeout_s: float = 0.0) -> list[tuple[str, float]]:
         """Return (code, the sender's stamp in s) of what has arrived, waiting up to `timeout_s` for the first."""
@@ -77,13 +79,14 @@ class LslMarks:
                 rows, stamps = inlet.pull_chunk(0.0, 16)
                 taken += [(event_code(row), stamp) for row, stamp in zip(rows, stamps, strict=True)]
         except self._lsl.util.LostError:
-            self._lose()
+            self._lose(inlet)
         return taken
 
     def look_for_successor(self) -> None:
         """The sender of the signal was replaced: its markers may come from another one now, too."""
-        if self._inlet is not None and self._head.source_id():
-            self._begin_search(self._head.uid())
+        with self._changing:
+            if self._inlet is not None:
+                self._begin_search()
 
     def follow_clock(self, timeout_s: float) -> float:
         """Return what is added to the sender's stamps to have the time here, s; measured now and then."""
@@ -95,26 +98,33 @@ class LslMarks:
             self.offset_s = offset.offset_s if offset is not None else self.offset_s
         return self.offset_s
 
-    def _lose(self) -> None:
-        self._inlet = None
-        self.breaks.append({"time": self._lsl.local_clock(), "back": None, "stream": self._head.name()})
-        _log.warning("LSL marker stream %r: the sender ended the connection", self._head.name())
-        if self._head.source_id():
-            self._begin_search("")
+    def _lose(self, inlet: pylsl.StreamInlet | None) -> None:
+        with self._changing:
+            if self._inlet is not inlet:
+                return  # a successor has taken its place meanwhile
+            self._inlet = None
+            self.breaks.append({"time": self._lsl.local_clock(), "back": None, "stream": self._head.name()})
+            _log.warning("LSL marker stream %r: the sender ended the connection", self._head.name())
+            self._begin_search()
 
-    def _begin_search(self, but_not: str) -> None:
-        if self._search is None or not self._search.is_alive():
-            self._search = threading.Thread(target=self._find, args=(but_not,), name="lsl-marks", daemon=True)
+    def _begin_search(self) -> None:
+        if self._search is None and self._head.source_id():
+            self._search = threading.Thread(target=self._find, name="lsl-marks", daemon=True)
             self._search.start()
 
-    def _find(self, but_not: str) -> None:
+    def _find(self) -> None:
         looks = 0
-        # One that hangs is waited for only as long as its successor takes to show.
-        while not self._stopping and not (but_not and looks >= _SUCCESSOR_LOOKS):
-            found = find_again(self._head, looks, but_not)
+        while not self._stopping:
+            # While the old sender is there, only another one is a successor.
+            found = find_again(self._head, looks, self._head.uid() if self._inlet is not None else "")
             looks += 1
             if found is not None and self._return(found):
                 return
+            with self._changing:
+                # One that hangs is waited for only as long as its successor takes to show.
+                if self._inlet is not None and looks >= _SUCCESSOR_LOOKS:
+                    self._search = None
+                    return
 
     def _return(self, found: pylsl.StreamInfo) -> bool:
         try:
@@ -123,8 +133,13 @@ class LslMarks:
                 inlet.open_stream(_CONNECT_S)
         except DeviceLost:
             return False  # gone again; the search goes on
-        self._head, self._inlet = found, inlet  # what comes from now on waits in liblsl until it is taken
-        if self.breaks and self.breaks[-1]["back"] is None:
-            self.breaks[-1]["back"] = self._lsl.local_clock()
+        with self._changing:
+            now_s = self._lsl.local_clock()
+            if self._inlet is not None:  # it was replaced before its end was noticed
+                self.breaks.append({"time": now_s, "back": now_s, "stream": found.name()})
+            else:
+                self.breaks[-1]["back"] = now_s
+            self._head, self._inlet = found, inlet  # what comes from now on waits in liblsl until it is taken
+            self._search = None
         _log.warning("LSL marker stream %r is back", found.name())
         return True

@@ -13,6 +13,7 @@ from bci.acquisition.lsl import LslInlet
 from bci.acquisition.lsl_find import find, streams
 from bci.acquisition.lsl_link import LslLink
 from bci.acquisition.lsl_local import load_pylsl
+from bci.acquisition.lsl_marks import LslMarks
 from bci.errors import ConfigError, DeviceLost, DeviceNotFound
 from bci.stream import Flag
 
@@ -169,6 +170,26 @@ def test_markers_come_back_with_their_sender(name, start):
         until(device, lambda c: bool(c.events))
         (broken,) = device.report()["marker_breaks"]
     assert broken["stream"] == f"{name}-codes" and broken["back"] >= broken["time"]
+
+
+def test_markers_are_found_again_as_often_as_their_sender_goes(name, start):
+    """Whoever sees it first, the receiver of the markers or that of the signal, which asks for a successor."""
+    process = start()
+    link = LslMarks(find({"name": f"{name}-codes"}, 5.0, False))
+    link.start(5.0)
+    for n in range(1, 4):
+        assert taken(link)
+        end(process)
+        process = start()
+        link.look_for_successor()
+        assert taken(link, lambda n=n: len(link.breaks) >= n and link.breaks[-1]["back"])
+        assert len(link.breaks) == n and all(b["back"] >= b["time"] for b in link.breaks)
+    link.stop()
+
+
+def taken(link, once=lambda: True):
+    """Return the first codes that are taken once that holds, within 20 s."""
+    return next((codes for _ in range(100) if (codes := link.take(0.2)) and once()), None)
 
 
 def test_stop_and_start_again_streams_on_though_the_sender_was_restarted(name, start):
